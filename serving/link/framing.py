@@ -1,0 +1,92 @@
+"""Frames of the link, sans I/O: bytes in, frames out. The format stands at the top of protos/link.proto.
+
+A peer that breaks the format, or sends a frame above the limit, is cut off: `LinkError` says why, and the shell sends
+it as Goodbye before it closes.
+"""
+
+from collections.abc import Iterator, Sequence
+from struct import Struct
+from typing import Final
+
+from google.protobuf.message import DecodeError
+
+from protos import link_pb2
+
+PROTOCOL_VERSION: Final = 1
+DEFAULT_MAX_FRAME_BYTES: Final = 256 * 1024 * 1024
+
+_HEAD: Final = Struct("<II")
+
+
+class LinkError(Exception):
+    """The peer broke the protocol; the connection cannot go on."""
+
+
+def encode(envelope: link_pb2.Envelope, payloads: Sequence[bytes] = ()) -> list[bytes]:
+    """The frame as buffers for one `writelines`."""
+    head = envelope.SerializeToString()
+    size = len(head) + 4 + sum(map(len, payloads))
+    return [_HEAD.pack(size, len(head)) + head, *payloads]
+
+
+def cut(payload: memoryview, sizes: Sequence[int]) -> list[bytes]:
+    """Cut a payload into its parts. Raises LinkError if the sizes do not add up to it."""
+    if sum(sizes) != len(payload):
+        raise LinkError(f"payload of {len(payload)} bytes, sizes add up to {sum(sizes)}")
+    parts = []
+    start = 0
+    for size in sizes:
+        parts.append(bytes(payload[start : start + size]))
+        start += size
+    return parts
+
+
+class FrameReader:
+    """Collects bytes and yields (envelope, payload); the payload is a view, cut it before keeping it for long.
+
+    Chunks are joined only once a whole frame is there, so a large frame costs one copy however it is split.
+    """
+
+    __slots__ = ("_chunks", "_have", "_max_frame_bytes", "_need")
+
+    def __init__(self, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES) -> None:
+        self._chunks: list[bytes] = []
+        self._have = 0
+        self._need = _HEAD.size
+        self._max_frame_bytes = max_frame_bytes
+
+    def feed(self, received: bytes) -> Iterator[tuple[link_pb2.Envelope, memoryview]]:
+        """Yield every frame that is complete now. Exhaust the iterator before the next call. Raises LinkError."""
+        self._have += len(received)
+        if self._chunks or self._have < self._need:
+            self._chunks.append(received)
+            if self._have < self._need:
+                return
+            received = b"".join(self._chunks)
+        view = memoryview(received)
+        used = 0
+        while (end := used + self._frame_size(received, used)) <= len(received):
+            head_end = used + _HEAD.size + _HEAD.unpack_from(received, used)[1]
+            yield _parse(received[used + _HEAD.size : head_end]), view[head_end:end]
+            used = end
+        self._chunks = [received[used:]] if used < len(received) else []
+        self._have = len(received) - used
+        self._need = end - used
+
+    def _frame_size(self, received: bytes, start: int) -> int:
+        """Bytes of the frame at `start`, head included; the head's own size while that is incomplete."""
+        if len(received) - start < _HEAD.size:
+            return _HEAD.size
+        size, head_size = _HEAD.unpack_from(received, start)
+        if size > self._max_frame_bytes:
+            raise LinkError(f"frame of {size} bytes is above link.max_frame_bytes = {self._max_frame_bytes}")
+        if head_size + 4 > size:
+            raise LinkError(f"envelope of {head_size} bytes does not fit its frame of {size}")
+        return int(size) + 4
+
+
+def _parse(head: bytes) -> link_pb2.Envelope:
+    try:
+        return link_pb2.Envelope.FromString(head)
+    except DecodeError as error:
+        raise LinkError("frame holds no link envelope") from error

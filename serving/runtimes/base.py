@@ -1,0 +1,36 @@
+"""The one interface of a framework: `load`, `predict`, `close`. Frameworks are imported inside `load`."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.bundle.bundle import Bundle
+from serving.spec import Signature
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class Runtime(Protocol):
+    """Runs one model version. `predict` is called from one thread at a time."""
+
+    def load(self, bundle: Bundle) -> Signature:
+        """Read the model onto its device and return what it takes and gives, as far as the framework knows; what it
+        does not know comes from model.yaml. Raises BundleError with the remedy."""
+
+    def predict(self, inputs: Arrays) -> Arrays:
+        """`{name: array}` to `{name: array}`; where the signature is batched the first dimension is the rows and
+        outputs have as many as inputs. Inputs may be views of a buffer that is reused after the call."""
+
+    def close(self) -> None:
+        """Give back memory and devices. Called once."""
+
+    @property
+    def device(self) -> str:
+        """Where it runs: "cpu" or "cuda:N"."""
+
+
+def as_array(value: Any) -> NDArray[Any]:
+    """What a model returned, as a contiguous array."""
+    return np.ascontiguousarray(value)
