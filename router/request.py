@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from router.pool import Pool, Seat
 from serving.errors import DodonaError
 
 
@@ -13,28 +14,28 @@ class Inference:
     """
 
     __slots__ = (
+        "answered",
+        "attempts",
         "deadline",
         "id",
         "message",
-        "model",
         "on_error",
         "on_reply",
         "pool",
         "priority",
         "queued_at",
-        "replica",
         "request_id",
         "rows",
+        "seat",
+        "slot",
         "traceparent",
-        "version",
     )
 
     def __init__(
         self,
         *,
         message: bytes,
-        model: str,
-        version: str,
+        pool: Pool,
         rows: int,
         deadline: float,
         on_reply: Callable[[bytes], None],
@@ -44,8 +45,7 @@ class Inference:
         traceparent: str = "",
     ) -> None:
         self.message = message
-        self.model = model
-        self.version = version
+        self.pool = pool
         self.rows = rows
         self.deadline = deadline
         self.on_reply = on_reply
@@ -55,6 +55,8 @@ class Inference:
         self.traceparent = traceparent
         # The Dispatcher's own notes.
         self.id = 0
+        self.answered = False
+        self.attempts = 0
         self.queued_at = 0.0
-        self.pool: object | None = None
-        self.replica: object | None = None
+        self.slot = 0
+        self.seat: Seat | None = None

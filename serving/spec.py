@@ -1,5 +1,6 @@
 """What a model is called and what goes in and out: the vocabulary shared by router, workers and clients."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -16,6 +17,11 @@ class ModelSpec:
 
     def __str__(self) -> str:
         return f"{self.name}/{self.version}"
+
+
+def version_key(version: str) -> tuple[tuple[int, int | str], ...]:
+    """Natural order of versions: digits compare as numbers ("2" < "10"), the rest as text, so dates sort as dates."""
+    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.findall(r"[0-9]+|[^0-9]+", version))
 
 
 class State(StrEnum):

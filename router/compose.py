@@ -1,0 +1,26 @@
+"""How the parts of a router's core hang together."""
+
+from collections.abc import Callable
+
+from router.catalogue import Catalogue
+from router.control.operators import Operators
+from router.core import Core
+from router.dispatcher import Dispatcher
+from router.link.peers import Peers
+from router.metrics import RouterMetrics
+from router.settings import RouterSettings
+
+
+def compose(
+    settings: RouterSettings,
+    *,
+    clock: Callable[[], float],
+    call_at: Callable[[float, Callable[[], None]], object],
+) -> Core:
+    """The router without its listeners."""
+    metrics = RouterMetrics()
+    catalogue = Catalogue(metrics)
+    dispatcher = Dispatcher(catalogue, settings.limits, metrics, clock=clock, call_at=call_at)
+    operators = Operators()
+    peers = Peers(catalogue, dispatcher, operators, metrics)
+    return Core(settings, catalogue, dispatcher, operators, peers, metrics, clock, started_at=clock())

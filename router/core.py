@@ -1,0 +1,90 @@
+"""Everything an edge may ask of the router."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+from protos import admin_pb2
+from router.catalogue import Catalogue, IndexEntry
+from router.control.operators import Operators
+from router.dispatcher import Dispatcher
+from router.link.peers import Peers
+from router.metrics import RouterMetrics
+from router.pool import Pool
+from router.settings import RouterSettings
+from serving.spec import State
+
+_STARTING = (State.LOADING,)
+
+
+@dataclass(slots=True)
+class Core:
+    settings: RouterSettings
+    catalogue: Catalogue
+    dispatcher: Dispatcher
+    operators: Operators
+    peers: Peers
+    metrics: RouterMetrics
+    clock: Callable[[], float]
+    """Event-loop time, seconds."""
+    started_at: float
+    listeners: dict[str, str] = field(default_factory=dict)
+    """Protocol -> bound address."""
+
+    @property
+    def live(self) -> bool:
+        return True
+
+    @property
+    def ready(self) -> bool:
+        """Listening, not draining, some model known, and none of those known still on its way."""
+        if self.dispatcher.draining or "grpc" not in self.listeners:
+            return False
+        entries = self.catalogue.index()
+        return bool(entries) and all(entry.state not in _STARTING for entry in entries)
+
+    def status(self) -> admin_pb2.StatusResponse:
+        now = self.clock()
+        return admin_pb2.StatusResponse(
+            router=self.settings.name,
+            version=version("dodona"),
+            uptime_s=now - self.started_at,
+            draining=self.dispatcher.draining,
+            workers=self.peers.status(now),
+            models=[self._model(entry) for entry in self.catalogue.index()],
+            listeners=[admin_pb2.Listener(protocol=name, address=at) for name, at in self.listeners.items()],
+            pending=sum(pool.pending for pool in self.catalogue.pools()),
+            in_flight=self.dispatcher.in_flight,
+        )
+
+    def _model(self, entry: IndexEntry) -> admin_pb2.ModelVersion:
+        pools = {(pool.spec.name, pool.spec.version): pool for pool in self.catalogue.pools()}
+        pool = pools.get((entry.name, entry.version))
+        labels = self.catalogue.labels(entry.name)
+        row = admin_pb2.ModelVersion(
+            name=entry.name,
+            version=entry.version,
+            framework=entry.framework,
+            state=entry.state.value,
+            reason=entry.reason,
+            labels=_labels_of(labels, entry.version),
+        )
+        if pool is not None:
+            self._add_figures(row, pool)
+        return row
+
+    def _add_figures(self, row: admin_pb2.ModelVersion, pool: Pool) -> None:
+        row.replicas = pool.replicas
+        row.is_default = self.catalogue.is_ready(row.name) and self.catalogue.pool(row.name) is pool
+        row.pending = pool.pending
+        row.in_flight = pool.in_flight
+        row.succeeded = pool.statistics.succeeded
+        row.failed = pool.statistics.failed
+        if pool.served is not None:
+            row.inputs.extend(map(str, pool.served.signature.inputs))
+            row.outputs.extend(map(str, pool.served.signature.outputs))
+            row.load_s = pool.served.load_s
+
+
+def _labels_of(labels: Mapping[str, str], wanted: str) -> list[str]:
+    return sorted(label for label, target in labels.items() if target == wanted)

@@ -1,0 +1,311 @@
+"""Binds requests to replicas and answers them: the middle of `edge -> Dispatcher -> Link`.
+
+Theory: a request is, at any time, in exactly one of three places: its pool's queue, one replica's `in_flight`, or
+nowhere because it has been answered (or its caller has gone). Every method here is synchronous, so each is a critical
+section of the event loop and no request can be seen between two places.
+
+A request waits in the queue of its version, most urgent first, until a replica has room in its window (late binding).
+Its answer comes from the replica, from its deadline, or from the loss of everything that could answer. When a replica
+is lost, or gives work back unstarted, the work is sent once more: predictions have no side effects, and once is the
+whole budget, so that a request that kills workers kills two at most.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from protos import link_pb2
+from router.catalogue import Catalogue
+from router.metrics import RouterMetrics
+from router.policy.deadlines import DeadlineSlots
+from router.pool import Pool, Seat
+from router.replica import Replica
+from router.request import Inference
+from router.settings import Limits
+from serving.errors import Cancelled, DeadlineExceeded, DodonaError, Shed, Unavailable, from_status
+from serving.link.framing import LinkError
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS: Final = 2
+# A caller's own timer runs out at the deadline; to tell it the true reason the answer must be on its way before.
+_EARLY_S: Final = 0.02
+_EARLY_SHARE: Final = 0.1
+
+
+class Dispatcher:
+    """`clock` is event-loop time in seconds, `call_at` schedules a callback at such a time."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        limits: Limits,
+        metrics: RouterMetrics,
+        *,
+        clock: Callable[[], float],
+        call_at: Callable[[float, Callable[[], None]], object],
+    ) -> None:
+        self.in_flight = 0
+        """Requests accepted and not yet answered."""
+        self.draining = False
+        self._catalogue = catalogue
+        self._limits = limits
+        self._metrics = metrics
+        self._clock = clock
+        self._call_at = call_at
+        self._deadlines: DeadlineSlots[Inference] = DeadlineSlots()
+        self._wake_at = float("inf")
+        self._next_id = 0
+        self._idle: Callable[[], None] | None = None
+
+    # Callers.
+
+    def submit(self, inference: Inference) -> None:
+        """Accept a request; its callback is called later. Raises Shed or Unavailable where it is refused at once."""
+        pool = inference.pool
+        if self.draining:
+            raise Unavailable("this router is draining", remedy="send the request to another replica")
+        if self.in_flight >= self._limits.max_in_flight:
+            raise self._shed("in_flight", f"router.limits.max_in_flight = {self._limits.max_in_flight}")
+        seat = None if pool.queue else pool.seat_for(inference.rows)
+        if seat is None and len(pool.queue) >= self._limits.max_pending:
+            raise self._shed("pending", f"router.limits.max_pending = {self._limits.max_pending}")
+        self._next_id += 1
+        inference.id = self._next_id
+        inference.queued_at = now = self._clock()
+        self.in_flight += 1
+        if seat is not None:
+            self._bind(inference, seat)
+            self._watch(inference, inference.deadline)
+        else:
+            self._enqueue(inference, now)
+
+    def cancel(self, inference: Inference) -> None:
+        """The caller has gone. Idempotent, and harmless after the answer."""
+        if inference.answered:
+            return
+        self._withdraw(inference)
+        self._close(inference)
+        inference.pool.metrics.failed(Cancelled.status)
+        inference.pool.statistics.refused(self._clock() - inference.queued_at)
+
+    # Replicas.
+
+    def on_results(self, replica: Replica, results: link_pb2.Results, payloads: Sequence[bytes]) -> None:
+        """Answer what a worker finished, then give it the next. Raises LinkError if the columns do not fit."""
+        ids = results.ids
+        if len(payloads) != len(ids):
+            raise LinkError(f"{len(ids)} results with {len(payloads)} payloads")
+        failures = {failure.index: failure for failure in results.failures} if results.failures else None
+        touched: Pool | None = None
+        counted = False
+        for index, number in enumerate(ids):
+            inference = replica.in_flight.pop(number, None)
+            if inference is None:
+                continue
+            self._free(inference)
+            touched = inference.pool
+            if not counted:
+                touched.statistics.batch(results)
+                counted = True
+            if inference.answered:
+                continue
+            failure = failures.get(index) if failures else None
+            if failure is None:
+                self._reply(inference, payloads[index])
+            elif failure.status == Unavailable.status:
+                self._again(inference, _error(failure))
+            else:
+                self._fail(inference, _error(failure))
+        if touched is not None:
+            self.refill(touched)
+
+    def on_lost(self, replica: Replica) -> None:
+        """A replica has gone without a word: what it had in hand is sent once more, or answered UNAVAILABLE."""
+        for pool in self._catalogue.leave(replica):
+            self._hurry(pool)
+        orphaned, replica.in_flight = list(replica.in_flight.values()), {}
+        for inference in orphaned:
+            self._free(inference)
+            if not inference.answered:
+                self._again(inference, Unavailable(f"worker {replica.name} was lost while it had this request"))
+        for pool in {inference.pool for inference in orphaned}:
+            self.refill(pool)
+
+    def refill(self, pool: Pool) -> None:
+        """Bind waiting requests while replicas have room."""
+        queue = pool.queue
+        while (inference := queue.peek()) is not None:
+            seat = pool.seat_for(inference.rows)
+            if seat is None:
+                return
+            queue.pop()
+            waited = self._clock() - inference.queued_at
+            pool.metrics.queue_seconds.observe(waited)
+            pool.statistics.waited(waited)
+            self._bind(inference, seat)
+
+    def sweep(self) -> None:
+        """After a change of the catalogue: serve what can be served now, refuse what never will be."""
+        for pool in self._catalogue.orphans():
+            reason = self._catalogue.reason(pool.spec.name, pool.spec.version) or "its version was removed"
+            for inference in pool.queue:
+                pool.queue.discard(inference)
+                self._fail(inference, Unavailable(f"model {pool.spec} is not served: {reason}"))
+            self._catalogue.forget(pool)
+        for pool in self._catalogue.pools():
+            self.refill(pool)
+            if not pool.ready:
+                self._hurry(pool)
+
+    # Drain.
+
+    def drain(self, idle: Callable[[], None]) -> None:
+        """Refuse new requests from now on; `idle` is called when the last accepted one has been answered."""
+        self.draining = True
+        self._idle = idle
+        self._check_idle()
+
+    def abandon(self) -> None:
+        """Grace is over: answer everything that still waits with UNAVAILABLE."""
+        for pool in self._catalogue.pools():
+            for inference in pool.queue:
+                pool.queue.discard(inference)
+                self._fail(inference, Unavailable("this router is shutting down", remedy="send it to another replica"))
+
+    # Inside.
+
+    def _bind(self, inference: Inference, seat: Seat) -> None:
+        seat.rows_in_flight += inference.rows
+        seat.requests += 1
+        inference.seat = seat
+        inference.attempts += 1
+        seat.replica.send(inference)
+
+    @staticmethod
+    def _free(inference: Inference) -> None:
+        seat = inference.seat
+        if seat is not None:
+            seat.rows_in_flight -= inference.rows
+            seat.requests -= 1
+            inference.seat = None
+
+    def _enqueue(self, inference: Inference, now: float) -> None:
+        pool = inference.pool
+        pool.queue.push(inference, priority=inference.priority, deadline=inference.deadline)
+        self._watch(inference, inference.deadline if pool.ready else _early(inference.deadline, now))
+
+    def _hurry(self, pool: Pool) -> None:
+        """No replica is left: what waits must learn so before its deadline."""
+        if pool.ready:
+            return
+        now = self._clock()
+        for inference in pool.queue:
+            self._deadlines.discard(inference, inference.slot)
+            self._watch(inference, _early(inference.deadline, now))
+
+    def _again(self, inference: Inference, error: DodonaError) -> None:
+        """Send it once more to whichever replica has room first; `error` is the answer if the budget is spent."""
+        if inference.attempts >= MAX_ATTEMPTS:
+            self._fail(inference, error)
+            return
+        inference.pool.metrics.retries.inc()
+        self._deadlines.discard(inference, inference.slot)
+        self._enqueue(inference, self._clock())
+
+    def _withdraw(self, inference: Inference) -> None:
+        if not inference.pool.queue.discard(inference) and inference.seat is not None:
+            inference.seat.replica.cancel(inference)
+
+    def _reply(self, inference: Inference, response: bytes) -> None:
+        seconds = self._clock() - inference.queued_at
+        metrics = inference.pool.metrics
+        metrics.request_seconds.observe(seconds)
+        metrics.succeeded.inc()
+        inference.pool.statistics.answered(seconds)
+        self._close(inference)
+        inference.on_reply(response)
+
+    def _fail(self, inference: Inference, error: DodonaError) -> None:
+        seconds = self._clock() - inference.queued_at
+        metrics = inference.pool.metrics
+        metrics.request_seconds.observe(seconds)
+        metrics.failed(error.status)
+        inference.pool.statistics.refused(seconds)
+        log.info(
+            "request failed",
+            extra={"request_id": inference.request_id, "model": str(inference.pool.spec), "status": error.status.name}
+            | {"error": str(error), "seconds": round(seconds, 6)},
+        )
+        self._close(inference)
+        inference.on_error(error)
+
+    def _close(self, inference: Inference) -> None:
+        inference.answered = True
+        self._deadlines.discard(inference, inference.slot)
+        self.in_flight -= 1
+        if self._idle is not None:
+            self._check_idle()
+
+    def _check_idle(self) -> None:
+        if self.in_flight == 0 and self._idle is not None:
+            idle, self._idle = self._idle, None
+            idle()
+
+    def _shed(self, reason: str, setting: str) -> Shed:
+        self._metrics.shed.labels(reason).inc()
+        return Shed(
+            f"too many requests: {setting} is reached",
+            remedy="retry after the delay, add replicas, or raise the setting",
+            retry_after_s=0.1,
+        )
+
+    def _watch(self, inference: Inference, give_up_at: float) -> None:
+        inference.slot = self._deadlines.add(inference, give_up_at)
+        if give_up_at < self._wake_at:
+            self._arm()
+
+    def _arm(self) -> None:
+        due = self._deadlines.next_due()
+        if due is not None and due < self._wake_at:
+            self._wake_at = due
+            self._call_at(due, self.expire)
+
+    def expire(self) -> None:
+        """Answer every request whose time is up. Scheduled by itself; calling it early or twice is harmless."""
+        self._wake_at = float("inf")
+        for inference in self._deadlines.expire(self._clock()):
+            waits_for_replica = inference.seat is None and not inference.pool.ready
+            self._withdraw(inference)
+            self._fail(inference, self._lonely(inference) if waits_for_replica else _late(inference))
+        self._arm()
+
+    def _lonely(self, inference: Inference) -> Unavailable:
+        spec = inference.pool.spec
+        reason = self._catalogue.reason(spec.name, spec.version)
+        return Unavailable(
+            f"no replica of model {spec} became ready within the deadline" + (f" ({reason})" if reason else ""),
+            remedy="`dodona status` shows the workers",
+        )
+
+
+def _early(deadline: float, now: float) -> float:
+    return deadline - min(_EARLY_S, _EARLY_SHARE * max(0.0, deadline - now))
+
+
+def _late(inference: Inference) -> DeadlineExceeded:
+    place = "at the worker" if inference.seat is not None else "in the router's queue"
+    return DeadlineExceeded(
+        f"the deadline passed while the request of model {inference.pool.spec} was {place}",
+        remedy="allow more time, or send less",
+    )
+
+
+def _error(failure: link_pb2.Failure) -> DodonaError:
+    return from_status(
+        failure.status,
+        failure.message,
+        field=failure.field,
+        remedy=failure.remedy,
+        retry_after_s=failure.retry_after_s,
+    )

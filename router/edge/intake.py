@@ -1,0 +1,121 @@
+"""From the bytes of a request to an Inference: what gRPC, streams and REST do alike before the Dispatcher.
+
+Only the routing fields are decoded (protos/routing.proto); tensors stay the bytes they came in.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from itertools import count
+from os import urandom
+
+from google.protobuf.message import DecodeError
+
+from protos import routing_pb2
+from router.core import Core
+from router.request import Inference
+from serving.errors import DodonaError, InvalidRequest
+
+_ACCEPTABLE_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_PREFIX = urandom(5).hex()
+_NUMBERS = count(1)
+
+
+def request_id_from(value: str | bytes | None) -> str:
+    """The caller's id where it is 1 to 128 visible ASCII characters, else a new one, unique in the fleet."""
+    if value and isinstance(value, str) and _ACCEPTABLE_ID.fullmatch(value):
+        return value
+    return f"{_PREFIX}-{next(_NUMBERS):x}"
+
+
+def inference_of(
+    core: Core,
+    message: bytes,
+    *,
+    deadline: float | None,
+    request_id: str,
+    traceparent: str,
+    on_reply: Callable[[bytes], None],
+    on_error: Callable[[DodonaError], None],
+) -> Inference:
+    """Settle version, rows, priority and deadline of a serialised inference.ModelInferRequest.
+
+    The deadline (event-loop seconds) is the transport's (`deadline`) or the `timeout` parameter's (microseconds),
+    whichever is earlier; without either the model's default, else the router's. Raises InvalidRequest, ModelNotFound,
+    Unavailable.
+    """
+    try:
+        routing = routing_pb2.Request.FromString(message)
+    except DecodeError:
+        raise InvalidRequest(
+            "not a serialised inference.ModelInferRequest", field="request", remedy="check the client's protobuf"
+        ) from None
+    if not routing.model_name:
+        raise InvalidRequest("model name is empty", field="model_name", remedy="name the model or endpoint to call")
+    pool = core.catalogue.pool(routing.model_name, routing.model_version)
+    priority = 0
+    if routing.parameters:
+        priority = _whole_number(routing, "priority")
+        timeout_us = _whole_number(routing, "timeout")
+        if timeout_us:
+            limit = core.clock() + timeout_us / 1e6
+            deadline = limit if deadline is None else min(deadline, limit)
+    if deadline is None:
+        served = pool.served
+        seconds = (served.default_timeout_s if served else 0.0) or core.settings.default_timeout_s
+        deadline = core.clock() + seconds
+    shape = routing.inputs[0].shape if routing.inputs else ()
+    # What is wrong about the shape the worker says; here a request counts as at least one row.
+    rows = shape[0] if shape and 0 < shape[0] <= 0xFFFFFFFF else 1
+    return Inference(
+        message=message,
+        pool=pool,
+        rows=rows if pool.served is None or pool.served.signature.batched else 1,
+        deadline=deadline,
+        on_reply=on_reply,
+        on_error=on_error,
+        priority=priority,
+        request_id=request_id,
+        traceparent=traceparent,
+    )
+
+
+def _whole_number(routing: routing_pb2.Request, name: str) -> int:
+    """A reserved parameter that must be an integer >= 0; 0 if it is not there."""
+    if name not in routing.parameters:
+        return 0
+    parameter = routing.parameters[name]
+    kind = parameter.WhichOneof("choice")
+    value = getattr(parameter, kind) if kind in ("int64_param", "uint64_param") else -1
+    if not 0 <= value <= 0x7FFFFFFF_FFFFFFFF or (name == "priority" and value > 0x7FFFFFFF):
+        raise InvalidRequest("must be an integer of at least 0", field=f"parameters.{name}", remedy="send int64_param")
+    return int(value)
+
+
+async def infer(core: Core, message: bytes, *, deadline: float | None, request_id: str, traceparent: str) -> bytes:
+    """The serialised ModelInferResponse. Raises DodonaError; cancelling the coroutine cancels the inference."""
+    future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def reply(response: bytes) -> None:
+        if not future.done():
+            future.set_result(response)
+
+    def fail(error: DodonaError) -> None:
+        if not future.done():
+            future.set_exception(error)
+
+    inference = inference_of(
+        core,
+        message,
+        deadline=deadline,
+        request_id=request_id,
+        traceparent=traceparent,
+        on_reply=reply,
+        on_error=fail,
+    )
+    core.dispatcher.submit(inference)
+    try:
+        return await future
+    except asyncio.CancelledError:
+        core.dispatcher.cancel(inference)
+        raise

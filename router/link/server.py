@@ -1,0 +1,189 @@
+"""The router's end of the link: sockets, Hello and Welcome, heartbeats. What peers say goes to `router.link.peers`."""
+
+import asyncio
+import hmac
+import logging
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from protos import link_pb2
+from router.link.peers import Agent, Peers
+from router.replica import Replica
+from router.settings import Link
+from serving.link.framing import PROTOCOL_VERSION, FrameReader, LinkError, encode
+
+log = logging.getLogger(__name__)
+
+_HELLO_TIMEOUT_S = 10.0
+
+
+class Connection(asyncio.Protocol):
+    """One dialled-in peer. Nothing but Hello is accepted until it has presented itself."""
+
+    def __init__(self, server: "LinkServer") -> None:
+        self.peer: Replica | Agent | None = None
+        self._server = server
+        self._reader = FrameReader(server.settings.max_frame_bytes)
+        self._transport: asyncio.Transport | None = None
+        self._heard_at = server.clock()
+        self._beat = 0
+        self._beat_sent_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._server.connections.add(self)
+        self._timer = asyncio.get_running_loop().call_later(_HELLO_TIMEOUT_S, self._no_hello)
+
+    def data_received(self, received: bytes) -> None:
+        self._heard_at = self._server.clock()
+        try:
+            for envelope, payload in self._reader.feed(received):
+                self._frame(envelope, payload)
+        except LinkError as error:
+            self.close(str(error))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.peer is not None:
+            log.info("peer left", extra={"peer": self.peer.name, "error": str(exc or "")})
+            self._server.peers.left(self.peer)
+
+    # Frames.
+
+    def write(self, buffers: Iterable[bytes]) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.writelines(buffers)
+
+    def close(self, reason: str) -> None:
+        """Say why, then hang up."""
+        log.warning("link closed", extra={"peer": self.peer.name if self.peer else "", "reason": reason})
+        self.write(encode(link_pb2.Envelope(goodbye=link_pb2.Goodbye(reason=reason))))
+        if self._transport is not None:
+            self._transport.close()
+
+    def _frame(self, envelope: link_pb2.Envelope, payload: memoryview) -> None:
+        frame = envelope.WhichOneof("frame")
+        if self.peer is None:
+            if frame != "hello":
+                raise LinkError(f"expected hello, got {frame}")
+            self._hello(envelope.hello)
+        elif frame == "heartbeat":
+            self._heartbeat(envelope.heartbeat)
+        elif frame == "goodbye":
+            log.info("peer says goodbye", extra={"peer": self.peer.name, "reason": envelope.goodbye.reason})
+        elif frame is not None:  # None: a frame of a newer protocol, which we do not know and may ignore
+            self._server.peers.heard(self.peer, envelope, payload)
+
+    def _hello(self, hello: link_pb2.Hello) -> None:
+        settings = self._server.settings
+        if not hmac.compare_digest(hello.token.encode(), settings.token.get_secret_value().encode()):
+            raise LinkError("wrong token: the worker's link token must equal router.link.token")
+        if hello.protocol_version < 1 or not hello.name:
+            raise LinkError("hello needs a name and a protocol version of at least 1")
+        self._server.replace(hello.name)
+        loop = asyncio.get_running_loop()
+        if hello.role == link_pb2.ROLE_WORKER:
+            self.peer = Replica(hello, write=self.write, soon=loop.call_soon, clock=self._server.clock)
+        elif hello.role == link_pb2.ROLE_AGENT:
+            self.peer = Agent(hello, self._server.clock())
+        else:
+            raise LinkError(f"unknown role {hello.role}")
+        welcome = link_pb2.Welcome(
+            protocol_version=min(hello.protocol_version, PROTOCOL_VERSION),
+            router=self._server.name,
+            heartbeat_interval_s=settings.heartbeat_interval_s,
+            max_frame_bytes=settings.max_frame_bytes,
+        )
+        self.write(encode(link_pb2.Envelope(welcome=welcome)))
+        log.info("peer joined", extra={"peer": hello.name, "framework": hello.framework, "peer_pid": hello.pid})
+        self._server.peers.joined(self.peer, self.write)
+        self._next_beat()
+
+    def _no_hello(self) -> None:
+        self.close(f"no hello within {_HELLO_TIMEOUT_S:g} s")
+
+    # Heartbeats: the router asks, the peer answers with the same number.
+
+    def _next_beat(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        interval = self._server.settings.heartbeat_interval_s
+        self._timer = asyncio.get_running_loop().call_later(interval, self._ask)
+
+    def _ask(self) -> None:
+        now = self._server.clock()
+        silent_s = now - self._heard_at
+        if silent_s > self._server.settings.heartbeat_timeout_s:
+            log.warning("peer is silent", extra={"peer": self.peer.name if self.peer else "", "seconds": silent_s})
+            if self._transport is not None:
+                self._transport.abort()
+            return
+        self._beat += 1
+        self._beat_sent_at = now
+        self.write(encode(link_pb2.Envelope(heartbeat=link_pb2.Heartbeat(sequence=self._beat))))
+        self._next_beat()
+
+    def _heartbeat(self, beat: link_pb2.Heartbeat) -> None:
+        if not beat.reply:
+            answer = link_pb2.Heartbeat(sequence=beat.sequence, reply=True)
+            self.write(encode(link_pb2.Envelope(heartbeat=answer)))
+        elif beat.sequence == self._beat and self.peer is not None:
+            self.peer.round_trip_s = self._server.clock() - self._beat_sent_at
+
+
+class LinkServer:
+    def __init__(self, name: str, settings: Link, peers: Peers, clock: Callable[[], float]) -> None:
+        self.name = name
+        self.settings = settings
+        self.peers = peers
+        self.clock = clock
+        self.connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+        self._socket_path: Path | None = None
+
+    async def start(self) -> str:
+        """Listen; returns the address to dial. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        address = self.settings.address
+        if address.startswith("unix:"):
+            path = _cleared(Path(address.removeprefix("unix:")))
+            before = os.umask(0o177)  # only this user may dial
+            try:
+                self._server = await loop.create_unix_server(lambda: Connection(self), str(path))
+            finally:
+                os.umask(before)
+            self._socket_path = path
+            return f"unix:{path}"
+        host, _, port = address.rpartition(":")
+        self._server = await loop.create_server(lambda: Connection(self), host, int(port))
+        bound = self._server.sockets[0].getsockname()
+        return f"{bound[0]}:{bound[1]}"
+
+    def replace(self, name: str) -> None:
+        """A peer that dials again under its name (its old connection may be half dead) takes over from itself."""
+        for connection in list(self.connections):
+            if connection.peer is not None and connection.peer.name == name:
+                connection.close("replaced by a newer connection of the same name")
+
+    async def stop(self) -> None:
+        """Hang up on everyone."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self.connections):
+            connection.close("this router is going away")
+        if self._socket_path is not None:
+            self._socket_path.unlink(missing_ok=True)
+
+
+def _cleared(path: Path) -> Path:
+    """The socket's path, free to bind: a router that was killed leaves its socket file behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,53 @@
+"""The router's metric families. Names and labels are a contract with dashboards: docs/reference/metrics.md."""
+
+from serving.metrics import Counter, Histogram, Metrics
+from serving.spec import ModelSpec
+from serving.status import Status
+
+_BY_VERSION = ("model", "version")
+
+
+class PoolMetrics:
+    """The children of one version, looked up once."""
+
+    __slots__ = ("_by_status", "_metrics", "_spec", "queue_seconds", "request_seconds", "retries", "succeeded")
+
+    def __init__(self, metrics: "RouterMetrics", spec: ModelSpec) -> None:
+        labels = (spec.name, spec.version)
+        self._metrics = metrics
+        self._spec = spec
+        self.request_seconds: Histogram = metrics.request_seconds.labels(*labels)
+        self.queue_seconds: Histogram = metrics.queue_seconds.labels(*labels)
+        self.succeeded: Counter = metrics.requests.labels(*labels, Status.OK.name)
+        self.retries: Counter = metrics.retries.labels(*labels)
+
+    def failed(self, status: Status) -> None:
+        self._metrics.requests.labels(self._spec.name, self._spec.version, status.name).inc()
+
+
+class RouterMetrics:
+    def __init__(self, metrics: Metrics | None = None) -> None:
+        self.metrics = metrics or Metrics()
+        self.requests = self.metrics.counter(
+            "dodona_requests", "Requests answered, by outcome.", (*_BY_VERSION, "status")
+        )
+        self.request_seconds = self.metrics.histogram(
+            "dodona_request_seconds", "Time from acceptance in the router to the answer.", _BY_VERSION
+        )
+        self.queue_seconds = self.metrics.histogram(
+            "dodona_router_queue_seconds", "Time that requests with no free replica waited in the router.", _BY_VERSION
+        )
+        self.retries = self.metrics.counter(
+            "dodona_retries", "Requests sent again after their replica was lost.", _BY_VERSION
+        )
+        self.shed = self.metrics.counter("dodona_shed", "Requests refused to protect the rest.", ("reason",))
+        self.pending = self.metrics.gauge("dodona_pending", "Requests waiting in the router.", _BY_VERSION)
+        self.in_flight = self.metrics.gauge("dodona_in_flight", "Requests at workers.", _BY_VERSION)
+        self.replicas = self.metrics.gauge("dodona_replicas", "Replicas that are ready.", _BY_VERSION)
+        self.front = self.metrics.gauge("dodona_front", "Counts kept by the gRPC front.", ("figure",))
+        self.peers = self.metrics.gauge("dodona_link_peers", "Connected workers and agents.", ("role",))
+
+    def forget(self, spec: ModelSpec) -> None:
+        """Drop the gauges of a version that has gone; its counters stay, as Prometheus expects."""
+        for family in (self.pending, self.in_flight, self.replicas):
+            family.remove(spec.name, spec.version)

@@ -1,0 +1,75 @@
+"""The replicas of one model version, the requests that wait for them, and its figures."""
+
+from typing import TYPE_CHECKING
+
+from router.metrics import PoolMetrics, RouterMetrics
+from router.policy import binding
+from router.policy.queue import UrgencyQueue
+from router.served import Served
+from router.statistics import Statistics
+from serving.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from router.replica import Replica
+    from router.request import Inference
+
+
+class Seat:
+    """One replica's place for one version: its window and what is in it."""
+
+    __slots__ = ("handle", "pool", "replica", "requests", "rows_in_flight", "window_rows")
+
+    def __init__(self, pool: "Pool", replica: "Replica", handle: int) -> None:
+        self.pool = pool
+        self.replica = replica
+        self.handle = handle
+        self.window_rows = 0
+        self.rows_in_flight = 0
+        self.requests = 0
+
+    def __repr__(self) -> str:
+        return f"<{self.replica.name} {self.pool.spec} {self.rows_in_flight}/{self.window_rows}>"
+
+
+class Pool:
+    __slots__ = ("metrics", "queue", "seats", "served", "spec", "statistics")
+
+    def __init__(self, spec: ModelSpec, metrics: RouterMetrics) -> None:
+        self.spec = spec
+        self.served: Served | None = None
+        self.seats: list[Seat] = []
+        self.queue: UrgencyQueue[Inference] = UrgencyQueue()
+        self.statistics = Statistics()
+        self.metrics = PoolMetrics(metrics, spec)
+        labels = (spec.name, spec.version)
+        metrics.pending.labels(*labels).source = lambda: self.pending
+        metrics.in_flight.labels(*labels).source = lambda: self.in_flight
+        metrics.replicas.labels(*labels).source = lambda: self.replicas
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.seats)
+
+    @property
+    def replicas(self) -> int:
+        return len(self.seats)
+
+    @property
+    def pending(self) -> int:
+        return len(self.queue)
+
+    @property
+    def in_flight(self) -> int:
+        return sum(seat.requests for seat in self.seats)
+
+    def seat_for(self, rows: int) -> Seat | None:
+        """The seat to bind a request of `rows` to now, or None."""
+        seats = self.seats
+        if len(seats) == 1:
+            seat = seats[0]
+            return seat if binding.has_room(seat.rows_in_flight, seat.window_rows, rows) else None
+        index = binding.choose([(seat.rows_in_flight, seat.window_rows) for seat in seats], rows)
+        return None if index is None else seats[index]
+
+    def __repr__(self) -> str:
+        return f"<{self.spec} pending={self.pending} seats={self.seats}>"

@@ -1,0 +1,100 @@
+"""The router process: composes the parts, listens, and drains on SIGTERM or SIGINT."""
+
+import asyncio
+import contextlib
+import gc
+import json
+import logging
+import os
+import signal
+from collections.abc import Callable
+
+from prometheus_client import start_http_server
+
+from router.compose import compose
+from router.edge.grpc.methods import methods
+from router.edge.rest.app import rest_app
+from router.front.calls import Front, Methods
+from router.front.rest import RestFront
+from router.link.server import LinkServer
+from router.settings import RouterSettings
+
+log = logging.getLogger(__name__)
+
+
+def front_of(settings: RouterSettings, table: Methods) -> Front:
+    if settings.front == "grpcio":
+        from router.front.grpcio import GrpcioFront
+
+        return GrpcioFront(table, settings.host, settings.grpc_port, settings.limits, settings.tls)
+    from router.front.http2 import Http2Front
+
+    return Http2Front(table, settings.host, settings.grpc_port, settings.limits, settings.tls)
+
+
+class Router:
+    """`start` listens on every port, `drain` ends it; `core` is there in between."""
+
+    def __init__(self, settings: RouterSettings) -> None:
+        loop = asyncio.get_running_loop()
+        self.core = compose(settings, clock=loop.time, call_at=loop.call_at)
+        self._settings = settings
+        self._front = front_of(settings, methods(self.core))
+        self._rest = RestFront(rest_app(self.core), settings.host, settings.http_port, settings.limits, settings.tls)
+        self._link = LinkServer(settings.name, settings.link, self.core.peers, loop.time)
+        self._metrics_server: Callable[[], None] = lambda: None
+
+    async def start(self) -> None:
+        """Raises OSError naming the address that could not be bound."""
+        listeners = self.core.listeners
+        listeners["link"] = await self._link.start()
+        listeners["metrics"] = self._serve_metrics()
+        listeners["http"] = await self._rest.start()
+        listeners["grpc"] = await self._front.start()
+        log.info("router listens", extra={"listeners": dict(listeners), "front": self._settings.front})
+
+    def _serve_metrics(self) -> str:
+        registry = self.core.metrics.metrics.registry()
+        server, thread = start_http_server(self._settings.metrics_port, self._settings.host, registry)
+
+        def stop() -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+        self._metrics_server = stop
+        return f"{self._settings.host}:{server.server_port}"
+
+    async def drain(self) -> None:
+        """Refuse what is new, answer what was accepted (within the grace), then close."""
+        grace_s = self._settings.drain_grace_s
+        log.info("router drains", extra={"in_flight": self.core.dispatcher.in_flight, "grace_s": grace_s})
+        idle = asyncio.Event()
+        self.core.dispatcher.drain(idle.set)
+        await asyncio.gather(self._front.drain(grace_s), self._rest.drain(grace_s), self._settled(idle, grace_s))
+        await self._link.stop()
+        self._metrics_server()
+        log.info("router stopped")
+
+    async def _settled(self, idle: asyncio.Event, grace_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(idle.wait(), grace_s)
+        self.core.dispatcher.abandon()
+
+
+async def run(settings: RouterSettings, status_fd: int | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. Tells the parent on `status_fd`, one JSON line, once it listens."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    router = Router(settings)
+    await router.start()
+    if status_fd is not None:
+        line = {"event": "started", "pid": os.getpid(), "listeners": router.core.listeners}
+        os.write(status_fd, json.dumps(line).encode() + b"\n")
+    # What is alive now stays alive: leave it out of every later collection.
+    gc.collect()
+    gc.freeze()
+    await stop.wait()
+    await router.drain()

@@ -1,0 +1,42 @@
+"""What workers announced of a model version."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from protos import link_pb2
+from serving.spec import ModelSpec, Signature, TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    spec: ModelSpec
+    framework: str
+    signature: Signature
+    max_batch_rows: int
+    max_wait_s: float
+    labels: Mapping[str, str]
+    default_timeout_s: float
+    """0 = the router's default."""
+    digest: str
+    load_s: float
+    config: bytes
+    """inference.ModelConfig, serialised."""
+
+
+def served_of(model: link_pb2.Model) -> Served:
+    return Served(
+        spec=ModelSpec(model.name, model.version),
+        framework=model.framework,
+        signature=Signature(tuple(map(_tensor, model.inputs)), tuple(map(_tensor, model.outputs)), model.batched),
+        max_batch_rows=model.max_batch_rows,
+        max_wait_s=model.max_wait_s,
+        labels=dict(model.labels),
+        default_timeout_s=model.default_timeout_s,
+        digest=model.digest,
+        load_s=model.load_s,
+        config=model.config,
+    )
+
+
+def _tensor(tensor: link_pb2.TensorSpec) -> TensorSpec:
+    return TensorSpec(tensor.name, tensor.datatype, tuple(tensor.shape), tuple(tensor.columns), tuple(tensor.labels))

@@ -1,0 +1,125 @@
+"""Counts and durations of one version, in the form of the protocol's statistics extension (perf_analyzer reads it)."""
+
+from time import time_ns
+
+from protos import inference_pb2, link_pb2
+from serving.spec import ModelSpec
+
+_US = 1000  # nanoseconds
+
+
+class _Duration:
+    __slots__ = ("count", "ns")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.ns = 0
+
+    def proto(self) -> inference_pb2.StatisticDuration:
+        return inference_pb2.StatisticDuration(count=self.count, ns=self.ns)
+
+
+class _BatchSize:
+    __slots__ = ("count", "infer_us", "input_us", "output_us")
+
+    def __init__(self) -> None:
+        self.count = self.input_us = self.infer_us = self.output_us = 0
+
+
+# Distinct batch sizes reported one by one; larger ones share the last entry.
+_MAX_BATCH_SIZES = 1024
+
+
+class Statistics:
+    """Fed with each Results frame and each answer; read by ModelStatistics and by the status page."""
+
+    __slots__ = (
+        "_batches",
+        "_fail",
+        "_infer_ns",
+        "_input_ns",
+        "_output_ns",
+        "_queue_ns",
+        "_success",
+        "execution_count",
+        "inference_count",
+        "last_inference_ms",
+    )
+
+    def __init__(self) -> None:
+        self._success = _Duration()
+        self._fail = _Duration()
+        self._batches: dict[int, _BatchSize] = {}
+        self._queue_ns = self._input_ns = self._infer_ns = self._output_ns = 0
+        self.inference_count = 0
+        self.execution_count = 0
+        self.last_inference_ms = 0
+
+    @property
+    def succeeded(self) -> int:
+        return self._success.count
+
+    @property
+    def failed(self) -> int:
+        return self._fail.count
+
+    def batch(self, results: link_pb2.Results) -> None:
+        """One run of the runtime. Durations of the batch count for each request in it, as in Triton."""
+        requests = len(results.ids) - len(results.failures)
+        if not results.rows:
+            return
+        self.execution_count += 1
+        self.inference_count += results.rows
+        self.last_inference_ms = time_ns() // 1_000_000
+        self._queue_ns += sum(results.queue_us) * _US
+        self._input_ns += results.input_us * _US * requests
+        self._infer_ns += results.infer_us * _US * requests
+        self._output_ns += results.output_us * _US * requests
+        size = self._batches.get(results.rows)
+        if size is None:
+            rows = results.rows if len(self._batches) < _MAX_BATCH_SIZES else max(self._batches)
+            size = self._batches.setdefault(rows, _BatchSize())
+        size.count += 1
+        size.input_us += results.input_us
+        size.infer_us += results.infer_us
+        size.output_us += results.output_us
+
+    def answered(self, seconds: float) -> None:
+        self._success.count += 1
+        self._success.ns += int(seconds * 1e9)
+
+    def refused(self, seconds: float) -> None:
+        self._fail.count += 1
+        self._fail.ns += int(seconds * 1e9)
+
+    def waited(self, seconds: float) -> None:
+        """Time in the router's own queue."""
+        self._queue_ns += int(seconds * 1e9)
+
+    def model_statistics(self, spec: ModelSpec) -> inference_pb2.ModelStatistics:
+        done = self._success.count
+        duration = inference_pb2.StatisticDuration
+        return inference_pb2.ModelStatistics(
+            name=spec.name,
+            version=spec.version,
+            last_inference=self.last_inference_ms,
+            inference_count=self.inference_count,
+            execution_count=self.execution_count,
+            inference_stats=inference_pb2.InferStatistics(
+                success=self._success.proto(),
+                fail=self._fail.proto(),
+                queue=duration(count=done, ns=self._queue_ns),
+                compute_input=duration(count=done, ns=self._input_ns),
+                compute_infer=duration(count=done, ns=self._infer_ns),
+                compute_output=duration(count=done, ns=self._output_ns),
+            ),
+            batch_stats=[
+                inference_pb2.InferBatchStatistics(
+                    batch_size=rows,
+                    compute_input=duration(count=size.count, ns=size.input_us * _US),
+                    compute_infer=duration(count=size.count, ns=size.infer_us * _US),
+                    compute_output=duration(count=size.count, ns=size.output_us * _US),
+                )
+                for rows, size in sorted(self._batches.items())
+            ],
+        )

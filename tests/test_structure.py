@@ -1,0 +1,99 @@
+"""Rules of the code base that a reader relies on: direction of imports, pure policies, no unfinished work."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("protos", "serving", "router", "dodona")
+# What a package may import of the others. The router takes from serving the shared vocabulary only.
+ALLOWED = {
+    "protos": set[str](),
+    "serving": {"protos", "serving"},
+    "router": {
+        "protos",
+        "router",
+        "serving.errors",
+        "serving.link",
+        "serving.log",
+        "serving.loop",
+        "serving.metrics",
+        "serving.settings",
+        "serving.spec",
+        "serving.status",
+        "serving.tensors",
+    },
+    "dodona": {"protos", "serving", "router", "dodona"},
+}
+IMPURE = {"asyncio", "grpc", "time", "os", "logging", "random", "socket", "threading", "subprocess", "uvloop"}
+
+
+def modules(package: str) -> list[Path]:
+    return [path for path in sorted((ROOT / package).rglob("*.py")) if not path.name.endswith("_pb2.py")]
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def within(name: str, allowed: set[str]) -> bool:
+    return any(name == prefix or name.startswith(prefix + ".") for prefix in allowed)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_point_one_way(package: str) -> None:
+    """dodona -> router, serving -> protos; the router knows nothing of runtimes, bundles and workers."""
+    for path in modules(package):
+        ours = {name for name in imported(path) if name.split(".")[0] in PACKAGES}
+        if path.name == "generate.py":
+            continue
+        wrong = {name for name in ours if not within(name, ALLOWED[package] | {package})}
+        assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("folder", ["serving/policy", "router/policy", "router/http2"])
+def test_decisions_are_pure(folder: str) -> None:
+    """Policies and the protocol machine take time and randomness as arguments and touch no I/O."""
+    for path in modules(folder):
+        impure = {name for name in imported(path) if name.split(".")[0] in IMPURE}
+        assert not impure, f"{path.relative_to(ROOT)} imports {sorted(impure)}"
+
+
+def test_frameworks_are_imported_only_where_they_are_loaded() -> None:
+    """A module-level import of a framework would make every process carry it."""
+    heavy = {"onnxruntime", "xgboost", "sklearn", "skl2onnx", "onnx", "torch", "tensorflow", "pandas", "tritonclient"}
+    for package in PACKAGES:
+        for path in modules(package):
+            for node in ast.parse(path.read_text()).body:
+                names = []
+                if isinstance(node, ast.Import):
+                    names = [alias.name for alias in node.names]
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    names = [node.module]
+                assert not {name.split(".")[0] for name in names} & heavy, path.relative_to(ROOT)
+
+
+def test_files_stay_small() -> None:
+    """Past 400 lines a file holds two things: find the seam."""
+    long = {
+        str(path.relative_to(ROOT)): count
+        for package in PACKAGES
+        for path in modules(package)
+        if (count := len(path.read_text().splitlines())) > 400
+    }
+    assert not long
+
+
+def test_every_test_says_what_it_shows() -> None:
+    """One sentence each."""
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+                assert ast.get_docstring(node), f"{path.relative_to(ROOT)}::{node.name}"
