@@ -28,7 +28,7 @@ def main() -> int:
     try:
         loop.run(run(settings, arguments.status_fd))
     except OSError as error:
-        sys.stderr.write(f"router: cannot listen: {error}; choose another port in dodona.yaml\n")
+        sys.stderr.write(f"router: cannot listen: {error}\n")
         return 1
     return 0
 

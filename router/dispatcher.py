@@ -70,9 +70,12 @@ class Dispatcher:
         seat = None if pool.queue else pool.seat_for(inference.rows)
         if seat is None and len(pool.queue) >= self._limits.max_pending:
             raise self._shed("pending", f"router.limits.max_pending = {self._limits.max_pending}")
+        now = self._clock()
+        if now >= inference.deadline:
+            raise DeadlineExceeded("the deadline passed before the request was read", remedy="allow more time")
         self._next_id += 1
         inference.id = self._next_id
-        inference.queued_at = now = self._clock()
+        inference.queued_at = now
         self.in_flight += 1
         if seat is not None:
             self._bind(inference, seat)

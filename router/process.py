@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from prometheus_client import start_http_server
 
@@ -46,11 +46,15 @@ class Router:
 
     async def start(self) -> None:
         """Raises OSError naming the address that could not be bound."""
-        listeners = self.core.listeners
-        listeners["link"] = await self._link.start()
-        listeners["metrics"] = self._serve_metrics()
-        listeners["http"] = await self._rest.start()
-        listeners["grpc"] = await self._front.start()
+        settings, listeners = self._settings, self.core.listeners
+        with _naming("link.address", settings.link.address):
+            listeners["link"] = await self._link.start()
+        with _naming("metrics_port", settings.metrics_port):
+            listeners["metrics"] = self._serve_metrics()
+        with _naming("http_port", settings.http_port):
+            listeners["http"] = await self._rest.start()
+        with _naming("grpc_port", settings.grpc_port):
+            listeners["grpc"] = await self._front.start()
         log.info("router listens", extra={"listeners": dict(listeners), "front": self._settings.front})
 
     def _serve_metrics(self) -> str:
@@ -80,6 +84,16 @@ class Router:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(idle.wait(), grace_s)
         self.core.dispatcher.abandon()
+
+
+@contextlib.contextmanager
+def _naming(setting: str, value: object) -> Iterator[None]:
+    """Say which setting an address that cannot be bound comes from."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(f"router.{setting} = {value}: {reason.lower()}; stop what uses it or choose another") from error
 
 
 async def run(settings: RouterSettings, status_fd: int | None = None) -> None:

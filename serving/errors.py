@@ -14,6 +14,8 @@ class DodonaError(Exception):
     """Base class. `field` names the offending part of the request ("inputs[0].shape"), `remedy` what to do."""
 
     status: ClassVar[Status] = Status.INTERNAL
+    request_id: str = ""
+    """Which request it was, as logs know it; set by the client library on what it raises."""
 
     def __init__(
         self,

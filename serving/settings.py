@@ -29,7 +29,9 @@ def validate(
     try:
         return cls.model_validate(values)
     except ValidationError as failure:
-        first = failure.errors(include_url=False)[0]
+        faults = failure.errors(include_url=False)
+        # A misspelt key shows up twice, as unknown and as missing: the first says what to mend.
+        first = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
         path = ".".join(str(part) for part in first["loc"])
         field = f"{where}.{path}" if where and path else where or path
         if first["type"] == "extra_forbidden":

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import cast
 
 from protos import link_pb2
 from router.link.peers import Agent, Peers
@@ -34,8 +35,7 @@ class Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of it
         self._server.connections.add(self)
         self._timer = asyncio.get_running_loop().call_later(_HELLO_TIMEOUT_S, self._no_hello)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from protos import link_pb2
+from router.compose import compose
 from router.core import Core
 from router.link.server import LinkServer
-from router.compose import compose
 from router.settings import Link, RouterSettings
 from serving.link.framing import FrameReader, encode
 from tests.router.cluster import model

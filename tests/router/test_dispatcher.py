@@ -6,7 +6,7 @@ import pytest
 
 from protos import link_pb2
 from router.settings import Limits
-from serving.errors import ModelNotFound, Shed, Unavailable
+from serving.errors import DeadlineExceeded, ModelNotFound, Shed, Unavailable
 from serving.spec import State
 from serving.status import Status
 from tests.router.cluster import Cluster, Worker, model, request
@@ -102,6 +102,14 @@ def test_in_flight_limit_counts_everything_accepted() -> None:
     cluster.call()
     with pytest.raises(Shed, match=r"router\.limits\.max_in_flight = 1"):
         cluster.call()
+
+
+def test_deadline_already_passed() -> None:
+    """Such a request costs nothing further."""
+    cluster, worker = serving()
+    with pytest.raises(DeadlineExceeded, match="before the request was read"):
+        cluster.call(timeout_s=0)
+    assert worker.work == {}
 
 
 def test_deadline_in_the_queue() -> None:

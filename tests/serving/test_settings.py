@@ -11,6 +11,10 @@ class Inner(Settings):
     """Rows."""
 
 
+class Strict(Settings):
+    framework: str
+
+
 class Outer(Settings):
     name: str = "x"
     inner: Inner = Inner()
@@ -33,6 +37,12 @@ def test_unknown_key_gets_a_suggestion() -> None:
     assert refusal({"nmae": "y"}) == "top.nmae: unknown key; did you mean 'name'?"
     assert refusal({"inner": {"max_row": 7}}) == "top.inner.max_row: unknown key; did you mean 'max_rows'?"
     assert refusal({"parts": [{"maxrows": 7}]}) == "top.parts.0.maxrows: unknown key; did you mean 'max_rows'?"
+
+
+def test_misspelt_key_is_reported_before_the_one_it_leaves_missing() -> None:
+    """What the user wrote is what they can mend."""
+    with pytest.raises(ConfigurationError, match="framwork: unknown key; did you mean 'framework'"):
+        validate(Strict, {"framwork": "onnx"})
 
 
 def test_unknown_key_like_nothing_gets_the_list() -> None:
