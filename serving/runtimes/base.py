@@ -1,4 +1,8 @@
-"""The one interface of a framework: `load`, `predict`, `close`. Frameworks are imported inside `load`."""
+"""The one interface of a framework: `load`, `predict`, `close`. Frameworks are imported inside `load`.
+
+A class that implements it takes one keyword, `threads` (how many a single run may use), and is found by name through
+`serving.runtimes.registry`.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -13,7 +17,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class Runtime(Protocol):
-    """Runs one model version. `predict` is called from one thread at a time."""
+    """Runs one model version. `predict` is called from one thread at a time, not always the same one."""
 
     def load(self, bundle: Bundle) -> Signature:
         """Read the model onto its device and return what it takes and gives, as far as the framework knows; what it
@@ -21,7 +25,8 @@ class Runtime(Protocol):
 
     def predict(self, inputs: Arrays) -> Arrays:
         """`{name: array}` to `{name: array}`; where the signature is batched the first dimension is the rows and
-        outputs have as many as inputs. Inputs may be views of a buffer that is reused after the call."""
+        outputs have as many as inputs. Inputs are writable and C-contiguous; they may be views of a buffer that is
+        reused after the call, so copy what is to be kept."""
 
     def close(self) -> None:
         """Give back memory and devices. Called once."""
@@ -29,6 +34,10 @@ class Runtime(Protocol):
     @property
     def device(self) -> str:
         """Where it runs: "cpu" or "cuda:N"."""
+
+    @property
+    def text_inputs(self) -> frozenset[str]:
+        """BYTES inputs whose elements must be UTF-8; a request with others is refused before it joins a batch."""
 
 
 def as_array(value: Any) -> NDArray[Any]:

@@ -1,0 +1,188 @@
+"""The dialling end of a link, shared by workers and agents: dial, Hello, Welcome, frames, heartbeats, dial again.
+
+A `LinkClient` keeps one connection to one router for as long as `run` runs. What the frames mean is the `Peer`'s
+business; this file answers heartbeats, notices a silent router, and backs off between attempts with jitter, so that a
+router that comes back is not met by all its workers in the same instant.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from random import Random
+from typing import Final, Protocol, cast
+
+from protos import link_pb2
+from serving.link.framing import DEFAULT_MAX_FRAME_BYTES, FrameReader, LinkError, encode
+
+_FIRST_DELAY_S: Final = 0.05
+_log = logging.getLogger(__name__)
+
+
+class Peer(Protocol):
+    """What a worker or an agent does with its link. Called in the event loop, never again after `lost`."""
+
+    def hello(self) -> link_pb2.Hello:
+        """How to introduce itself; asked again at every dial."""
+
+    def welcomed(self, welcome: link_pb2.Welcome) -> None:
+        """The router accepted; from now on `LinkClient.send` reaches it."""
+
+    def received(self, envelope: link_pb2.Envelope, payload: memoryview) -> None:
+        """A frame other than Welcome, Heartbeat and Goodbye. May raise LinkError to cut the connection."""
+
+    def lost(self, reason: str) -> None:
+        """A connection that had been welcomed is gone; `run` dials again."""
+
+
+def parse_address(address: str) -> tuple[str, str, int]:
+    """("unix", path, 0) of `unix:PATH`, ("tcp", host, port) of `HOST:PORT` or `[V6]:PORT`. Raises ValueError."""
+    if address.startswith("unix:") and len(address) > len("unix:"):
+        return "unix", address.removeprefix("unix:"), 0
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{address!r} is not a link address; write unix:PATH or HOST:PORT")
+    return "tcp", host.strip("[]"), int(port)
+
+
+class LinkClient:
+    """`max_delay_s` bounds the wait between two dials, `silence_s` how long a router may say nothing."""
+
+    def __init__(
+        self,
+        address: str,
+        peer: Peer,
+        random: Random,
+        *,
+        max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
+        max_delay_s: float = 2.0,
+        silence_s: float = 30.0,
+    ) -> None:
+        self._kind, self._host, self._port = parse_address(address)
+        self.address = address
+        self._peer = peer
+        self._random = random
+        self._max_frame_bytes = max_frame_bytes
+        self._max_delay_s = max_delay_s
+        self._silence_s = silence_s
+        self._connection: _Connection | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the router has welcomed us."""
+        return self._connection is not None and self._connection.welcomed
+
+    def send(self, envelope: link_pb2.Envelope, payloads: Sequence[bytes] = ()) -> bool:
+        """Write a frame; False if there is no welcomed connection to write it to."""
+        if self._connection is None or not self._connection.welcomed:
+            return False
+        self._connection.write(envelope, payloads)
+        return True
+
+    async def run(self) -> None:
+        """Keep the link up until cancelled; cancelling closes the connection after what was sent is written."""
+        delay_s = _FIRST_DELAY_S
+        refusal = ""
+        while True:
+            reason, welcomed = await self._connect_once()
+            if welcomed:
+                delay_s = _FIRST_DELAY_S
+            if reason != refusal:  # a router that is away for an hour is one line, not thousands
+                _log.warning("link lost", extra={"router": self.address, "reason": reason})
+                refusal = reason
+            await asyncio.sleep(delay_s * self._random.uniform(0.5, 1.0))
+            delay_s = min(delay_s * 2, self._max_delay_s)
+
+    async def _connect_once(self) -> tuple[str, bool]:
+        """One connection from dial to end: why it ended, and whether it ever worked."""
+        try:
+            connection = await asyncio.wait_for(self._dial(), self._silence_s)
+        except (OSError, TimeoutError) as error:
+            self._connection = None
+            return f"cannot connect: {error or 'timed out'}", False
+        try:
+            reason = await self._watch(connection)
+        finally:
+            self._connection = None
+            connection.close()
+        if connection.welcomed:
+            self._peer.lost(reason)
+        return reason, connection.welcomed
+
+    async def _dial(self) -> "_Connection":
+        loop = asyncio.get_running_loop()
+
+        def protocol() -> _Connection:
+            # Known before the dial returns: a router's Welcome may be answered with frames in that very turn.
+            self._connection = connection = _Connection(self._peer, self._max_frame_bytes)
+            return connection
+
+        if self._kind == "unix":
+            _, connection = await loop.create_unix_connection(protocol, self._host)
+        else:
+            _, connection = await loop.create_connection(protocol, self._host, self._port)
+        return connection
+
+    async def _watch(self, connection: "_Connection") -> str:
+        """Until the connection ends, or says nothing for too long."""
+        while True:
+            connection.heard = False
+            done, _ = await asyncio.wait([connection.ended], timeout=self._silence_s)
+            if done:
+                return connection.ended.result()
+            if not connection.heard:
+                return f"the router said nothing for {self._silence_s:g} s"
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, peer: Peer, max_frame_bytes: int) -> None:
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.welcomed = False
+        self.heard = False
+        self._peer = peer
+        self._frames = FrameReader(max_frame_bytes)
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are like it, but do not inherit from it
+        self.write(link_pb2.Envelope(hello=self._peer.hello()))
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = True
+        try:
+            for envelope, payload in self._frames.feed(data):
+                self._frame(envelope, payload)
+        except LinkError as error:
+            self.write(link_pb2.Envelope(goodbye=link_pb2.Goodbye(reason=str(error))))
+            self._end(str(error))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(str(exc) if exc else "the router closed the connection")
+
+    def write(self, envelope: link_pb2.Envelope, payloads: Sequence[bytes] = ()) -> None:
+        if self._transport is not None and not self.ended.done():
+            self._transport.writelines(encode(envelope, payloads))
+
+    def close(self) -> None:
+        self._end("closed here")
+
+    def _frame(self, envelope: link_pb2.Envelope, payload: memoryview) -> None:
+        if self.ended.done():
+            return
+        kind = envelope.WhichOneof("frame")
+        if kind == "heartbeat":
+            if not envelope.heartbeat.reply:
+                reply = link_pb2.Heartbeat(sequence=envelope.heartbeat.sequence, reply=True)
+                self.write(link_pb2.Envelope(heartbeat=reply))
+        elif kind == "goodbye":
+            self._end(f"the router said goodbye: {envelope.goodbye.reason}")
+        elif kind == "welcome":
+            self.welcomed = True
+            self._peer.welcomed(envelope.welcome)
+        elif self.welcomed:
+            self._peer.received(envelope, payload)
+
+    def _end(self, reason: str) -> None:
+        if not self.ended.done():
+            self.ended.set_result(reason)
+            if self._transport is not None:
+                self._transport.close()

@@ -1,0 +1,127 @@
+"""Which waiting requests run next, together, and when.
+
+The model: one runtime per model version runs one batch at a time. Whenever it is free it takes what waits, most urgent
+first (priority, then deadline, then arrival), up to `max_batch_rows`. Under load batches grow by themselves while the
+runtime is busy, so waiting on purpose is off by default. With `max_wait_s` > 0 a batch that is not full waits, but
+never longer than `max_wait_s` after its oldest request came, never so long that the expected run would end in the
+second half of any member's time, and not at all while other requests wait that could not join it.
+
+Invariants: a run holds at most `max_batch_rows` rows, but for a single request (which was checked on arrival); only
+requests of one group share a run (equal shapes beyond the rows; a request to be run alone has a group of its own);
+the most urgent request is always in the run, so nothing starves behind those that fit better; expired requests are
+dropped before anything else. `decide` changes nothing: asked twice with the same snapshot it answers the same.
+
+What it does not do: choose `max_wait_s`, or trade one model's latency against another's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Final, Generic, TypeVar
+
+DEFAULT_PRIORITY: Final = 100
+"""Rank of a request that states none (0); 1 is the most urgent."""
+
+_URGENCY: Final = attrgetter("urgency")
+
+
+class Waiting:
+    """A request as the policy sees it. Times are seconds of one clock; plain slots because one is made per request."""
+
+    __slots__ = ("arrived", "deadline", "group", "rows", "urgency")
+
+    def __init__(
+        self, *, seq: int, rows: int, deadline: float, arrived: float, priority: int = 0, group: object = None
+    ) -> None:
+        self.rows = rows
+        self.deadline = deadline
+        self.arrived = arrived
+        self.group = group
+        self.urgency = (priority or DEFAULT_PRIORITY, deadline, seq)
+
+
+W = TypeVar("W", bound=Waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    max_batch_rows: int
+    max_wait_s: float = 0.0
+    batched: bool = True
+    """False: every request runs alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot(Generic[W]):
+    waiting: Sequence[W]
+    """In any order."""
+    busy: bool = False
+    """Whether a batch is running."""
+    full_run_s: float = 0.0
+    """Expected seconds of a full batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Generic[W]):
+    """Run these together, now."""
+
+    batch: list[W]
+
+
+@dataclass(frozen=True, slots=True)
+class Drop(Generic[W]):
+    """Their deadline has passed: take them out, then ask again."""
+
+    expired: list[W]
+
+
+@dataclass(frozen=True, slots=True)
+class WaitUntil:
+    """Ask again at this time, or when something changes."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Ask again when something changes."""
+
+
+IDLE: Final = Idle()
+
+
+def decide(snapshot: Snapshot[W], limits: Limits, now: float) -> Run[W] | Drop[W] | WaitUntil | Idle:
+    expired = [entry for entry in snapshot.waiting if entry.deadline <= now]
+    if expired:
+        return Drop(expired)
+    if snapshot.busy or not snapshot.waiting:
+        return IDLE
+    batch = _most_urgent(sorted(snapshot.waiting, key=_URGENCY), limits)
+    if limits.max_wait_s > 0 and len(batch) == len(snapshot.waiting):
+        at = _latest_start(batch, limits, snapshot.full_run_s)
+        if at > now:
+            return WaitUntil(at)
+    return Run(batch)
+
+
+def _most_urgent(ordered: Sequence[W], limits: Limits) -> list[W]:
+    first = ordered[0]
+    if not limits.batched:
+        return [first]
+    batch = [first]
+    free = limits.max_batch_rows - first.rows
+    group = first.group
+    for entry in ordered[1:]:
+        if entry.rows <= free and entry.group == group:
+            batch.append(entry)
+            free -= entry.rows
+    return batch
+
+
+def _latest_start(batch: Sequence[W], limits: Limits, full_run_s: float) -> float:
+    """When this batch should start at the latest; a time that has passed = at once."""
+    if not limits.batched or sum(entry.rows for entry in batch) >= limits.max_batch_rows:
+        return 0.0
+    # Half of each request's time is kept as a margin: the expected run is an average, and the answer has to travel.
+    by_deadline = min((entry.arrived + entry.deadline) / 2 for entry in batch) - full_run_s
+    return min(by_deadline, min(entry.arrived for entry in batch) + limits.max_wait_s)

@@ -1,0 +1,38 @@
+"""A loaded version in the link's words."""
+
+from protos import link_pb2
+from serving.bundle.bundle import Bundle
+from serving.bundle.model_config import model_config
+from serving.spec import TensorSpec
+from serving.worker.predictor import Predictor
+
+
+def model_message(handle: int, bundle: Bundle, predictor: Predictor, load_s: float) -> link_pb2.Model:
+    """What the routers learn of a version. `handle` names it in the frames of this process's links."""
+    signature, definition = predictor.signature, bundle.definition
+    return link_pb2.Model(
+        handle=handle,
+        name=bundle.spec.name,
+        version=bundle.spec.version,
+        framework=definition.framework,
+        batched=signature.batched,
+        max_batch_rows=predictor.max_batch_rows,
+        inputs=[_tensor(tensor) for tensor in signature.inputs],
+        outputs=[_tensor(tensor) for tensor in signature.outputs],
+        labels=definition.labels,
+        default_timeout_s=definition.default_timeout_s,
+        digest=bundle.digest,
+        config=model_config(definition, signature, [bundle.spec.version]).SerializeToString(),
+        load_s=load_s,
+        max_wait_s=predictor.max_wait_s,
+    )
+
+
+def _tensor(tensor: TensorSpec) -> link_pb2.TensorSpec:
+    return link_pb2.TensorSpec(
+        name=tensor.name,
+        datatype=tensor.datatype,
+        shape=tensor.shape,
+        columns=tensor.columns,
+        labels=tensor.labels,
+    )

@@ -1,0 +1,220 @@
+"""The shell around the batching policy: keeps what waits, runs what the policy says, where it disturbs least.
+
+A run that is expected to be short happens in the event loop: handing it to a thread and back costs more than it does.
+A longer one happens in the version's own thread, so that heartbeats, cancels and other models go on meanwhile.
+
+All state changes happen in functions without `await`, in the event loop. Every job is reported exactly once through
+`report`, whatever happens to it; cancelling one never touches another.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from time import monotonic
+from typing import Final
+
+from serving.errors import Cancelled, DeadlineExceeded, DodonaError, InternalError, ModelFailed
+from serving.policy.batching import Drop, Limits, Run, Snapshot, WaitUntil, decide
+from serving.policy.cost import RunCost
+from serving.worker.encode import RowCountError
+from serving.worker.job import DONE, RUNNING, WAITING, Job, Outcome
+from serving.worker.predictor import Answered
+from serving.worker.request import DecodedRequest
+
+log = logging.getLogger(__name__)
+
+_SHORTEST_TIMER_S: Final = 0.001  # event loops count in milliseconds; a shorter timer would fire too early, and again
+
+
+class Batcher:
+    """Runs the jobs of one model version, one batch at a time.
+
+    `run` answers requests that share a batch (it is called from one thread at a time); `report` takes every outcome,
+    `waste` the seconds of runs whose answers nobody will get.
+    """
+
+    def __init__(
+        self,
+        *,
+        run: Callable[[list[DecodedRequest]], Answered],
+        limits: Limits,
+        cost: RunCost,
+        executor: Executor,
+        report: Callable[[Outcome], None],
+        waste: Callable[[float], None],
+        inline_below_s: float = 0.002,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._run = run
+        self._limits = limits
+        self._cost = cost
+        self._executor = executor
+        self._report = report
+        self._waste = waste
+        self._inline_below_s = inline_below_s
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[Job] = []
+        self._running: list[Job] = []
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def __repr__(self) -> str:
+        return f"<Batcher {len(self._waiting)} waiting, {len(self._running)} running>"
+
+    @property
+    def in_flight(self) -> int:
+        """Jobs accepted and not yet reported."""
+        return len(self._waiting) + len(self._running)
+
+    def submit(self, job: Job) -> None:
+        self._waiting.append(job)
+        if not self._scheduled:
+            self._idle.clear()
+            self._schedule()
+
+    def cancel(self, job: Job) -> None:
+        """The caller has gone: out of the queue if it waits, its part of the answer thrown away if it runs."""
+        if job.state == DONE or job.cancelled:
+            return
+        job.cancelled = True
+        if job.state == WAITING:
+            self._take_out([job])
+            self._close([job], Cancelled("the caller went away"))
+            self._schedule()
+
+    async def drained(self) -> None:
+        """Returns when nothing waits or runs."""
+        await self._idle.wait()
+
+    def _schedule(self) -> None:
+        # In the next turn of the loop, so that all that arrived in this one, from all routers, shares a batch.
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._step)
+
+    def _step(self) -> None:
+        self._scheduled = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        now = self._clock()
+        full_run_s = self._cost.expected_s(self._limits.max_batch_rows) if self._limits.max_wait_s else 0.0
+        action = decide(Snapshot(self._waiting, bool(self._running), full_run_s), self._limits, now)
+        if isinstance(action, Run):
+            self._start(action.batch, now)
+        elif isinstance(action, Drop):
+            self._drop(action.expired)
+        elif isinstance(action, WaitUntil):
+            self._timer = self._loop.call_later(max(action.at - now, _SHORTEST_TIMER_S), self._step)
+        elif not self._waiting and not self._running:
+            self._idle.set()
+
+    def _drop(self, expired: list[Job]) -> None:
+        self._take_out(expired)
+        self._close(expired, DeadlineExceeded("the deadline passed while the request waited in the worker"))
+        self._schedule()
+
+    def _close(self, jobs: list[Job], error: DodonaError) -> None:
+        """Report jobs that got no run."""
+        for job in jobs:
+            job.state = DONE
+        self._report(Outcome(jobs[0].handle, jobs, [error] * len(jobs)))
+
+    def _start(self, batch: list[Job], now: float) -> None:
+        self._take_out(batch)
+        for job in batch:
+            job.started = now
+            job.state = RUNNING
+        self._running = batch
+        requests = [job.request for job in batch]
+        rows = sum([job.rows for job in batch])
+        if self._cost.seen and self._cost.expected_s(rows) < self._inline_below_s:
+            self._finish(self._attempt(requests))
+        else:
+            running = self._executor.submit(self._attempt, requests)
+            running.add_done_callback(self._hand_back)
+
+    def _take_out(self, jobs: list[Job]) -> None:
+        if len(jobs) == len(self._waiting):
+            self._waiting = []
+        else:
+            gone = set(map(id, jobs))
+            self._waiting = [job for job in self._waiting if id(job) not in gone]
+
+    def _attempt(self, requests: list[DecodedRequest]) -> "tuple[Answered | DodonaError, float]":
+        """In the loop or in the thread: the answers or why there are none, and the seconds it took."""
+        begin = self._clock()
+        try:
+            result: Answered | DodonaError = self._run(requests)
+        except DodonaError as error:
+            result = error
+        except Exception as error:  # a fault of ours must not take the batch's callers with it
+            log.exception("batch failed")
+            result = InternalError(f"{type(error).__name__} in the worker", remedy="see the worker's log")
+            result.__cause__ = error
+        return result, self._clock() - begin
+
+    def _hand_back(self, running: "Future[tuple[Answered | DodonaError, float]]") -> None:
+        """In the thread: back to the loop."""
+        self._loop.call_soon_threadsafe(self._finish, running.result())
+
+    def _finish(self, attempt: "tuple[Answered | DodonaError, float]") -> None:
+        result, took_s = attempt
+        batch, self._running = self._running, []
+        if isinstance(result, Answered):
+            self._cost.observe(result.rows, took_s)
+            self._answer(batch, result)
+        else:
+            self._fail(batch, result, took_s)
+        self._schedule()
+
+    def _answer(self, batch: list[Job], result: Answered) -> None:
+        answers: list[bytes | DodonaError] = [*result.responses]
+        wasted_rows = 0
+        for index, job in enumerate(batch):
+            job.state = DONE
+            if job.cancelled:
+                answers[index] = Cancelled("the caller went away")
+                wasted_rows += job.rows
+        if wasted_rows:
+            self._waste(result.infer_s * wasted_rows / result.rows)
+        self._report(
+            Outcome(
+                batch[0].handle,
+                batch,
+                answers,
+                rows=result.rows,
+                input_s=sum([job.decode_s for job in batch]) + result.assemble_s,
+                infer_s=result.infer_s,
+                output_s=result.encode_s,
+            )
+        )
+
+    def _fail(self, batch: list[Job], error: DodonaError, took_s: float) -> None:
+        """A batch that failed is tried again once, each request alone, so that only the culprit fails."""
+        log.warning(
+            "batch failed",
+            extra={
+                "error": str(error),
+                "rows": sum(job.rows for job in batch),
+                "request_id": [job.request_id for job in batch if job.request_id][:16],
+            },
+            exc_info=error.__cause__ if isinstance(error, ModelFailed) else None,
+        )
+        self._waste(took_s)
+        again = len(batch) > 1 and not isinstance(error, RowCountError)
+        gone = [job for job in batch if job.cancelled]
+        if gone:
+            self._close(gone, Cancelled("the caller went away"))
+        present = [job for job in batch if not job.cancelled]
+        if not again and present:
+            self._close(present, error)
+        for job in present if again else ():
+            job.state = WAITING
+            job.retried = True
+            job.group = job  # equal to no other: it runs alone
+            self._waiting.append(job)

@@ -1,0 +1,273 @@
+"""A worker's side of one link: Work in, Results out, with columns instead of a message per request.
+
+Every id of a Work frame is answered exactly once in a Results frame, whatever becomes of it (a cancelled one with
+CANCELLED), because the router counts rows in flight by it. What belongs to a lost link is cancelled without a word.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count, repeat
+from time import monotonic
+from typing import Final, Protocol
+
+from protos import link_pb2
+from serving.errors import DodonaError, InternalError, TooLarge, Unavailable
+from serving.link.framing import DEFAULT_MAX_FRAME_BYTES, PROTOCOL_VERSION, LinkError, cut
+from serving.policy.credit import window_rows
+from serving.worker.job import Job, Outcome
+from serving.worker.version import ServedVersion
+
+log = logging.getLogger(__name__)
+
+_ENVELOPE_BYTES: Final = 64  # what a request takes of a Results frame besides its payload, generously
+_MAX_U32: Final = 2**32 - 1
+
+Send = Callable[[link_pb2.Envelope, Sequence[bytes]], object]
+_sequence = count()
+
+
+class Host(Protocol):
+    """The process as its links see it."""
+
+    @property
+    def versions(self) -> Mapping[int, ServedVersion]:
+        """By handle: what is announced, and what drains."""
+
+    def hello(self) -> link_pb2.Hello: ...
+
+    def announced(self) -> Sequence[ServedVersion]: ...
+
+    def links_changed(self) -> None:
+        """A router came or went: windows are shared anew."""
+
+
+class WorkerLink:
+    """A `serving.link.client.Peer`; `attach` gives it the way to write a frame to the router."""
+
+    def __init__(self, host: Host, address: str) -> None:
+        self._host = host
+        self._address = address
+        self._send: Send = _unattached
+        self._jobs: dict[int, Job] = {}
+        self._max_frame_bytes = 0
+        self.up = False
+
+    def attach(self, send: Send) -> None:
+        self._send = send
+
+    # What the link client calls.
+
+    def hello(self) -> link_pb2.Hello:
+        return self._host.hello()
+
+    def welcomed(self, welcome: link_pb2.Welcome) -> None:
+        """Raises LinkError if the router chose a version of the protocol that we do not speak."""
+        if not 1 <= welcome.protocol_version <= PROTOCOL_VERSION:
+            raise LinkError(
+                f"the router speaks link protocol {welcome.protocol_version}, this worker 1 to {PROTOCOL_VERSION}"
+            )
+        log.info("link up", extra={"router": welcome.router, "address": self._address})
+        self._max_frame_bytes = welcome.max_frame_bytes or DEFAULT_MAX_FRAME_BYTES
+        self.up = True
+        self.announce()
+        self._host.links_changed()
+
+    def received(self, envelope: link_pb2.Envelope, payload: memoryview) -> None:
+        """Raises LinkError if the columns of a frame do not fit together."""
+        kind = envelope.WhichOneof("frame")
+        if kind == "work":
+            self._work(envelope.work, payload)
+        elif kind == "cancel":
+            for number in envelope.cancel.ids:
+                job = self._jobs.get(number)
+                if job is not None:
+                    self._cancel(job)
+
+    def lost(self, reason: str) -> None:
+        self.up = False
+        jobs, self._jobs = self._jobs, {}
+        if jobs:
+            extra = {"address": self._address, "reason": reason, "requests": len(jobs)}
+            log.warning("work of a lost link dropped", extra=extra)
+        for job in jobs.values():
+            job.sink = _NOWHERE  # the next connection counts its ids from the start
+            self._cancel(job)
+        self._host.links_changed()
+
+    # What the process says to the router.
+
+    def announce(self) -> None:
+        """The whole set of versions, as it is now."""
+        models = link_pb2.Models(models=[version.message for version in self._host.announced()])
+        self._send(link_pb2.Envelope(models=models), ())
+
+    def grant(self, routers: int) -> None:
+        """The windows of all versions, shared by so many routers."""
+        for version in self._host.announced():
+            credit = link_pb2.Credit(handle=version.handle, window_rows=window_rows(version.max_batch_rows, routers))
+            self._send(link_pb2.Envelope(credit=credit), ())
+
+    def drain(self) -> None:
+        self._send(link_pb2.Envelope(draining=link_pb2.Draining()), ())
+
+    # Work in.
+
+    def _work(self, work: link_pb2.Work, payload: memoryview) -> None:
+        ids = work.ids
+        if not len(ids) == len(work.handles) == len(work.sizes) == len(work.timeout_us):
+            raise LinkError("columns of a work frame differ in length")
+        refused: dict[int, list[tuple[int, DodonaError]]] = {}
+        versions, jobs = self._host.versions, self._jobs
+        now = monotonic()
+        for number, handle, message, timeout_us, priority, request_id in zip(
+            ids,
+            work.handles,
+            cut(payload, work.sizes),
+            work.timeout_us,
+            work.priorities or repeat(0),
+            work.request_ids or repeat(""),
+            strict=False,
+        ):
+            version = versions.get(handle)
+            try:
+                if version is None:
+                    raise Unavailable("this version is no longer loaded here", remedy="send it again")
+                request = version.decode(message)
+            except Exception as error:  # one bad request must not cost the others of the frame
+                refused.setdefault(handle, []).append((number, _refusal(error, version, request_id)))
+                continue
+            decoded = monotonic()
+            job = Job(
+                number=number,
+                handle=handle,
+                request=request,
+                sink=self,
+                seq=next(_sequence),
+                deadline=decoded + timeout_us * 1e-6,
+                arrived=decoded,
+                priority=priority,
+                request_id=request_id,
+                decode_s=decoded - now,
+            )
+            now = decoded
+            jobs[number] = job
+            version.batcher.submit(job)
+        for handle, failures in refused.items():
+            self._refuse(handle, failures)
+
+    def _cancel(self, job: Job) -> None:
+        version = self._host.versions.get(job.handle)
+        if version is not None:
+            version.batcher.cancel(job)
+
+    def _refuse(self, handle: int, failures: list[tuple[int, DodonaError]]) -> None:
+        results = link_pb2.Results(
+            handle=handle,
+            ids=[number for number, _ in failures],
+            sizes=[0] * len(failures),
+            queue_us=[0] * len(failures),
+            failures=[_failure(index, error) for index, (_, error) in enumerate(failures)],
+        )
+        self._send(link_pb2.Envelope(results=results), ())
+
+    # Results out.
+
+    def deliver(self, outcome: Outcome) -> None:
+        """One frame a batch, or as many as its size asks for."""
+        jobs, answers = outcome.jobs, outcome.answers
+        for job in jobs:
+            self._jobs.pop(job.number, None)
+        sizes = [len(answer) if isinstance(answer, bytes) else 0 for answer in answers]
+        limit = self._max_frame_bytes - 1024
+        if sum(sizes) + _ENVELOPE_BYTES * len(jobs) <= limit:
+            self._results(outcome, jobs, answers, sizes)
+            return
+        for start, end in _portions(sizes, limit):
+            part = answers[start:end]
+            if sizes[start] > limit:
+                part = [_too_large(sizes[start], self._max_frame_bytes)]
+                sizes[start] = 0
+            self._results(outcome, jobs[start:end], part, sizes[start:end])
+
+    def _results(
+        self,
+        outcome: Outcome,
+        jobs: Sequence[Job],
+        answers: "Sequence[bytes | DodonaError]",
+        sizes: Sequence[int],
+    ) -> None:
+        ran = outcome.rows > 0
+        results = link_pb2.Results(
+            handle=outcome.handle,
+            ids=[job.number for job in jobs],
+            sizes=sizes,
+            queue_us=[_microseconds(job.started - job.arrived) for job in jobs] if ran else [0] * len(jobs),
+            rows=outcome.rows,
+            input_us=_microseconds(outcome.input_s),
+            infer_us=_microseconds(outcome.infer_s),
+            output_us=_microseconds(outcome.output_s),
+        )
+        payloads = [answer for answer in answers if isinstance(answer, bytes)]
+        if len(payloads) < len(answers):
+            results.failures.extend(
+                _failure(index, answer) for index, answer in enumerate(answers) if not isinstance(answer, bytes)
+            )
+        self._send(link_pb2.Envelope(results=results), payloads)
+
+
+def _refusal(error: Exception, version: ServedVersion | None, request_id: str) -> DodonaError:
+    """What the caller learns of a request that got no further than decoding."""
+    if not isinstance(error, DodonaError):
+        log.error("decoding failed", extra={"request_id": request_id}, exc_info=error)
+        error = InternalError("decoding failed", remedy="see the worker's log")
+    if version is not None:
+        version.metrics.count(error.status)
+    return error
+
+
+def _unattached(*_frame: object) -> object:
+    raise RuntimeError("this link is not attached to a connection")
+
+
+class _Nowhere:
+    def deliver(self, outcome: Outcome) -> None:
+        """Nobody waits for it any more."""
+
+
+_NOWHERE: Final = _Nowhere()
+
+
+def _portions(sizes: Sequence[int], limit: int) -> list[tuple[int, int]]:
+    """Ranges of neighbours that fit one frame; one that is too large by itself stands alone."""
+    portions: list[tuple[int, int]] = []
+    start = used = 0
+    for index, size in enumerate(sizes):
+        needed = size + _ENVELOPE_BYTES
+        if index > start and used + needed > limit:
+            portions.append((start, index))
+            start, used = index, 0
+        used += needed
+    portions.append((start, len(sizes)))
+    return portions
+
+
+def _too_large(size: int, limit: int) -> TooLarge:
+    return TooLarge(
+        f"the response has {size} bytes, above router.link.max_frame_bytes = {limit}",
+        remedy="ask for fewer rows or outputs, or raise the setting",
+    )
+
+
+def _failure(index: int, error: DodonaError) -> link_pb2.Failure:
+    return link_pb2.Failure(
+        index=index,
+        status=int(error.status),
+        message=error.message,
+        field=error.field,
+        remedy=error.remedy,
+        retry_after_s=error.retry_after_s,
+    )
+
+
+def _microseconds(seconds: float) -> int:
+    return min(_MAX_U32, max(0, int(seconds * 1e6)))

@@ -1,0 +1,48 @@
+"""A decoded, valid request: what the decoder makes, the assembler puts together and the encoder answers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# An input of one request: raw row-major little-endian bytes where elements have a fixed size, else an object array.
+Part = bytes | NDArray[np.object_]
+Shapes = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WantedOutput:
+    """An output a caller asked for; `top_classes` > 0 asks for its best classes instead of its values."""
+
+    index: int
+    """Place in the signature."""
+    top_classes: int = 0
+
+
+class DecodedRequest:
+    __slots__ = ("id_field", "outputs", "parts", "rows", "shapes")
+
+    def __init__(
+        self,
+        *,
+        rows: int,
+        parts: tuple[Part, ...],
+        shapes: Shapes | None,
+        id_field: bytes,
+        outputs: tuple[WantedOutput, ...] | None,
+    ) -> None:
+        self.rows = rows
+        """Rows of the batch; 1 where the model is not batched."""
+        self.parts = parts
+        """In the order of the signature."""
+        self.shapes = shapes
+        """Shapes of the parts, without the rows where batched; None where the signature fixes them all. Requests with
+        different shapes cannot share a batch."""
+        self.id_field = id_field
+        """The caller's id as the response's protobuf field, empty if there was none."""
+        self.outputs = outputs
+        """None = all."""
+
+
+Outputs = dict[str, NDArray[Any]]

@@ -1,0 +1,77 @@
+"""One version in service: its predictor, its queue, its thread, its figures, and how routers see it."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from protos import link_pb2
+from serving.policy.batching import Limits
+from serving.spec import ModelSpec
+from serving.worker.announce import model_message
+from serving.worker.batcher import Batcher
+from serving.worker.job import Outcome, Sink
+from serving.worker.load import Loaded
+from serving.worker.metrics import VersionMetrics
+
+
+class ServedVersion:
+    """Made in the event loop. `decode` and `batcher` are the hot path's way in; outcomes go to the jobs' sinks."""
+
+    def __init__(self, handle: int, loaded: Loaded, metrics: VersionMetrics, *, inline_below_s: float) -> None:
+        predictor = loaded.predictor
+        self.handle = handle
+        self.metrics = metrics
+        self.max_batch_rows = predictor.max_batch_rows
+        self.device = predictor.device
+        self.message: link_pb2.Model = model_message(handle, loaded.bundle, predictor, loaded.load_s)
+        self.decode = predictor.decode
+        self._predictor = predictor
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"run-{predictor.spec}")
+        self.batcher = Batcher(
+            run=predictor.run,
+            limits=Limits(predictor.max_batch_rows, predictor.max_wait_s, predictor.signature.batched),
+            cost=loaded.cost,
+            executor=self._thread,
+            report=self._report,
+            waste=metrics.wasted.inc,
+            inline_below_s=inline_below_s,
+        )
+        metrics.in_flight_from(lambda: self.batcher.in_flight)
+        metrics.load.set(loaded.load_s)
+        metrics.ready.set(1)
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self._predictor.spec
+
+    def closing(self) -> Callable[[], None]:
+        """To be called in another thread once nothing waits or runs: gives memory and the thread back."""
+        self.metrics.ready.set(0)
+
+        def close() -> None:
+            self._thread.shutdown(wait=True)
+            self._predictor.close()
+
+        return close
+
+    def _report(self, outcome: Outcome) -> None:
+        self.metrics.record(outcome)
+        first = outcome.jobs[0].sink
+        if all(job.sink is first for job in outcome.jobs):
+            first.deliver(outcome)
+            return
+        for sink, part in _by_sink(outcome).items():
+            sink.deliver(part)
+
+
+def _by_sink(outcome: Outcome) -> dict[Sink, Outcome]:
+    """The outcome cut by where its jobs came from; each part tells of the whole batch."""
+    parts: dict[Sink, Outcome] = {}
+    for job, answer in zip(outcome.jobs, outcome.answers, strict=True):
+        part = parts.get(job.sink)
+        if part is None:
+            part = parts[job.sink] = Outcome(
+                outcome.handle, [], [], outcome.rows, outcome.input_s, outcome.infer_s, outcome.output_s
+            )
+        part.jobs.append(job)
+        part.answers.append(answer)
+    return parts

@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import pytest
+
+from serving.policy.batching import Drop, Limits, Run, Snapshot, Waiting, WaitUntil, decide
+
+TRANSCRIPT = Path(__file__).parent / "transcripts" / "batching.txt"
+
+
+def stories() -> list[tuple[str, list[str]]]:
+    """Title and lines of each story in the transcript."""
+    found: list[tuple[str, list[str]]] = []
+    title = ""
+    for line in TRANSCRIPT.read_text().splitlines():
+        if line.startswith("#"):
+            title = line.removeprefix("#").strip()
+        elif line.startswith("limits"):
+            found.append((title, [line]))
+        elif line.strip():
+            found[-1][1].append(line)
+    return found
+
+
+class Named(Waiting):
+    __slots__ = ("name",)
+    name: str
+
+
+class Story:
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.busy = False
+        self.run_s = 0.0
+        self.limits = Limits(1)
+        self.waiting: list[Named] = []
+        self.seq = 0
+
+    def tell(self, line: str) -> None:
+        command, _, rest = line.partition(" ")
+        values = dict(word.partition("=")[::2] for word in rest.split() if "=" in word)
+        if command == "limits":
+            self.run_s = float(values.get("run", 0))
+            self.limits = Limits(
+                int(values["max_rows"]), float(values.get("max_wait", 0)), values.get("batched") != "no"
+            )
+        elif command == "add":
+            self.seq += 1
+            entry = Named(
+                seq=self.seq,
+                rows=int(values.get("rows", 1)),
+                deadline=float(values.get("deadline", 100)),
+                arrived=self.now,
+                priority=int(values.get("priority", 0)),
+                group=values.get("group"),
+            )
+            entry.name = rest.split()[0]
+            self.waiting.append(entry)
+        elif command == "at":
+            self.now = float(rest)
+        elif command in ("busy", "free"):
+            self.busy = command == "busy"
+        else:
+            assert line == f"decide -> {self.decide()}"
+
+    def decide(self) -> str:
+        snapshot = Snapshot(tuple(self.waiting), self.busy, self.run_s)
+        action = decide(snapshot, self.limits, self.now)
+        assert decide(snapshot, self.limits, self.now) == action
+        backwards = Snapshot(tuple(reversed(self.waiting)), self.busy, self.run_s)
+        assert decide(backwards, self.limits, self.now).__class__ is action.__class__
+        if isinstance(action, WaitUntil):
+            return f"wait until {action.at:g}"
+        if not isinstance(action, Run | Drop):
+            return "idle"
+        taken = action.batch if isinstance(action, Run) else action.expired
+        self.waiting = [entry for entry in self.waiting if entry not in taken]
+        word = "run" if isinstance(action, Run) else "drop"
+        return f"{word} {' '.join(entry.name for entry in taken)}"
+
+
+@pytest.mark.parametrize(("title", "lines"), stories(), ids=[title[:50] for title, _ in stories()])
+def test_transcript(title: str, lines: list[str]) -> None:
+    """Every story of the transcript is told as written."""
+    story = Story()
+    for line in lines:
+        story.tell(line)
+
+
+def test_the_transcript_was_read() -> None:
+    """All stories are there, each with at least one decision."""
+    assert len(stories()) == 18
+    assert all(any(line.startswith("decide") for line in lines) for _, lines in stories())

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+
+from serving.bundle.definition import Batching
+from serving.errors import InvalidRequest, ModelFailed
+from serving.runtimes.base import Arrays
+from serving.spec import ModelSpec, Signature, TensorSpec
+from serving.worker.predictor import Predictor
+from tests.serving.worker.fakes import FakeRuntime
+from tests.serving.worker.requests import ROW, parse, request, rows
+
+
+def predictor(runtime: FakeRuntime, signature: Signature = ROW, **batching: float) -> Predictor:
+    return Predictor(ModelSpec("m", "1"), signature, runtime, Batching.model_validate(batching))
+
+
+def test_requests_share_a_run_and_get_their_own_rows() -> None:
+    """Decode, assemble, predict, encode: one run, an answer a request, times for each part."""
+    runtime = FakeRuntime()
+    recipe = predictor(runtime)
+    requests = [
+        recipe.decode(request({"x": rows(count, start=start)}).SerializeToString())
+        for count, start in ((1, 0), (2, 10), (1, 100))
+    ]
+    answered = recipe.run(requests)
+    values = [
+        np.frombuffer(parse(response).raw_output_contents[0], np.float32).tolist() for response in answered.responses
+    ]
+    assert values == [[0, 2], [20, 22, 26, 28], [200, 202]]
+    assert runtime.batches == [[0, 10, 13, 100]]
+    assert answered.rows == 4
+    assert min(answered.assemble_s, answered.infer_s, answered.encode_s) >= 0
+
+
+@pytest.mark.parametrize("error", [ValueError("no good"), SystemExit("no good"), KeyError("no good")])
+def test_what_a_model_raises_is_its_own_message(error: BaseException) -> None:
+    """Any exception becomes ModelFailed with type and text, and without a stack trace."""
+    runtime = FakeRuntime()
+
+    def fail(inputs: Arrays) -> Arrays:
+        raise error
+
+    runtime.then = fail
+    recipe = predictor(runtime)
+    with pytest.raises(ModelFailed, match=f"the model raised {type(error).__name__}: .*no good") as caught:
+        recipe.run([recipe.decode(request({"x": rows(1)}).SerializeToString())])
+    assert caught.value.__cause__ is error
+    assert "Traceback" not in str(caught.value)
+
+
+def test_long_messages_are_cut() -> None:
+    """A model that quotes its input back cannot flood the reply."""
+    runtime = FakeRuntime()
+
+    def fail(inputs: Arrays) -> Arrays:
+        raise ValueError("x" * 100_000)
+
+    runtime.then = fail
+    with pytest.raises(ModelFailed) as caught:
+        predictor(runtime).predict({"x": rows(1)})
+    assert len(str(caught.value)) < 2200
+
+
+def test_errors_of_ours_keep_their_status() -> None:
+    """A model may say that the request was wrong."""
+    runtime = FakeRuntime()
+
+    def refuse(inputs: Arrays) -> Arrays:
+        raise InvalidRequest("age is negative", field="inputs[0]")
+
+    runtime.then = refuse
+    with pytest.raises(InvalidRequest, match=r"inputs\[0\]: age is negative"):
+        predictor(runtime).predict({"x": rows(1)})
+
+
+def test_limits_follow_batching() -> None:
+    """Without a batch a run is one request and nothing waits."""
+    alone = Signature((TensorSpec("x", "FP32", (3,)),), ROW.outputs, False)
+    assert (predictor(FakeRuntime(), max_batch_rows=8, max_wait_s=0.5).max_batch_rows) == 8
+    recipe = predictor(FakeRuntime(), alone, max_batch_rows=8, max_wait_s=0.5)
+    assert (recipe.max_batch_rows, recipe.max_wait_s, recipe.device) == (1, 0, "cpu")
+
+
+def test_outputs_can_be_checked_without_a_request() -> None:
+    """The warm-up asks whether outputs are as announced."""
+    recipe = predictor(FakeRuntime())
+    recipe.check({"y": np.ones((3, 2), np.float32)}, 3)
+    with pytest.raises(ModelFailed, match="has 3 rows for 2 rows"):
+        recipe.check({"y": np.ones((3, 2), np.float32)}, 2)
+
+
+def test_close_closes_the_runtime() -> None:
+    """Memory and devices are given back by the runtime."""
+    runtime = FakeRuntime()
+    predictor(runtime).close()
+    assert runtime.closed == 1
