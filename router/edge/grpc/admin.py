@@ -1,0 +1,15 @@
+"""dodona.admin.v1.Admin: what the router knows of itself, for `dodona status`."""
+
+from typing import Final
+
+from protos import admin_pb2
+from router.core import Core
+from router.edge.grpc.rpc import plain
+from router.front.calls import Methods
+
+SERVICE: Final = "dodona.admin.v1.Admin"
+
+
+def admin(core: Core) -> Methods:
+    """Path -> method."""
+    return {f"/{SERVICE}/Status": plain(admin_pb2.StatusRequest, lambda _: core.status())}

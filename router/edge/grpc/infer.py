@@ -1,0 +1,39 @@
+"""ModelInfer, the hot path: the message is routed as the bytes it came in and answered from the link's callback.
+
+Per request: one look at the metadata, one decode of the routing fields, one Inference, no task, no coroutine.
+"""
+
+from functools import partial
+
+from router.core import Core
+from router.edge.grpc.rpc import identity
+from router.edge.intake import inference_of
+from router.front.calls import Unary, UnaryCall
+from serving.errors import DodonaError
+
+
+def model_infer(core: Core) -> Unary:
+    submit = core.dispatcher.submit
+    cancel = core.dispatcher.cancel
+
+    def start(call: UnaryCall) -> None:
+        request_id, traceparent = identity(call.metadata)
+        echo = (("x-request-id", request_id),)
+        fail = partial(call.fail, metadata=echo)
+        try:
+            inference = inference_of(
+                core,
+                call.message,
+                deadline=call.deadline,
+                request_id=request_id,
+                traceparent=traceparent,
+                on_reply=partial(call.reply, metadata=echo),
+                on_error=fail,
+            )
+            call.on_cancel = partial(cancel, inference)
+            submit(inference)
+        except DodonaError as error:
+            call.on_cancel = None
+            fail(error)
+
+    return Unary(start)

@@ -1,0 +1,77 @@
+"""The forms an RPC takes here: a plain function of its request message, or a coroutine."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from router.edge.intake import request_id_from
+from router.front.calls import Metadata, Stream, StreamCall, Unary, UnaryCall
+from serving.errors import DodonaError, InvalidRequest
+
+Request = TypeVar("Request", bound=Message)
+
+
+def parse(kind: type[Request], message: bytes) -> Request:
+    """Raises InvalidRequest naming the message type."""
+    try:
+        return kind.FromString(message)
+    except DecodeError:
+        raise InvalidRequest(
+            f"not a serialised {kind.DESCRIPTOR.full_name}", field="request", remedy="check the client's protobuf"
+        ) from None
+
+
+def identity(metadata: Metadata) -> tuple[str, str]:
+    """The request id, a new one if the caller sent none, and its traceparent or ""."""
+    request_id = traceparent = None
+    for name, value in metadata:
+        if name == "x-request-id":
+            request_id = value
+        elif name == "traceparent":
+            traceparent = value
+    return request_id_from(request_id), traceparent if isinstance(traceparent, str) else ""
+
+
+def plain(kind: type[Request], answer: Callable[[Request], Message]) -> Unary:
+    """A unary RPC answered at once by `answer`, which may raise DodonaError. The request id is echoed."""
+
+    def start(call: UnaryCall) -> None:
+        request_id, _ = identity(call.metadata)
+        echo = (("x-request-id", request_id),)
+        try:
+            reply = answer(parse(kind, call.message)).SerializeToString()
+        except DodonaError as error:
+            call.fail(error, echo)
+        else:
+            call.reply(reply, echo)
+
+    return Unary(start)
+
+
+def waiting(kind: type[Request], answer: Callable[[Request], Awaitable[Message]]) -> Stream:
+    """A unary RPC whose answer takes a coroutine. On the wire a unary call is a stream of one message each way, so the
+    front's own task runs it and cancels it when the caller goes away."""
+
+    async def run(call: StreamCall) -> None:
+        await call.send((await answer(parse(kind, await only_message(call)))).SerializeToString())
+
+    return Stream(run)
+
+
+async def only_message(call: StreamCall) -> bytes:
+    """The message of a call that carries exactly one. Raises InvalidRequest."""
+    first: bytes | None = None
+    async for message in call:
+        if first is not None:
+            raise _not_unary(call, "more")
+        first = message
+    if first is None:
+        raise _not_unary(call, "none")
+    return first
+
+
+def _not_unary(call: StreamCall, got: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"{call.path} takes exactly one message, got {got}", field="request", remedy="call it as a unary method"
+    )

@@ -1,0 +1,89 @@
+"""inference.GRPCInferenceService but for the two inference calls (infer.py, stream.py)."""
+
+from typing import Final
+
+from protos import inference_pb2 as oip
+from router.core import Core
+from router.edge import describe
+from router.edge.grpc.repository import check_names, check_repository, check_unload, load_config
+from router.edge.grpc.rpc import plain, waiting
+from router.front.calls import Methods, Stream, Unary, UnaryCall
+from serving.errors import Unimplemented
+
+SERVICE: Final = "inference.GRPCInferenceService"
+
+_SHARED_MEMORY: Final = (
+    "shared memory is not offered: caller, router and worker need not share a machine",
+    "send tensors in raw_input_contents",
+)
+# Method -> why it is refused, and what to do instead.
+REFUSED: Final = {
+    "SystemSharedMemoryStatus": _SHARED_MEMORY,
+    "SystemSharedMemoryRegister": _SHARED_MEMORY,
+    "SystemSharedMemoryUnregister": _SHARED_MEMORY,
+    "CudaSharedMemoryStatus": _SHARED_MEMORY,
+    "CudaSharedMemoryRegister": _SHARED_MEMORY,
+    "CudaSharedMemoryUnregister": _SHARED_MEMORY,
+    "TraceSetting": (
+        "changing trace settings over the wire is not offered",
+        "send a W3C traceparent with the request; it is passed on to the worker",
+    ),
+    "LogSettings": (
+        "changing log settings over the wire is not offered",
+        "set router.log_level in dodona.yaml and restart the router",
+    ),
+}
+
+
+def service(core: Core) -> Methods:
+    """Path -> method."""
+    methods: dict[str, Unary | Stream] = {
+        "ServerLive": plain(oip.ServerLiveRequest, lambda _: oip.ServerLiveResponse(live=core.live)),
+        "ServerReady": plain(oip.ServerReadyRequest, lambda _: oip.ServerReadyResponse(ready=core.ready)),
+        "ModelReady": plain(
+            oip.ModelReadyRequest,
+            lambda request: oip.ModelReadyResponse(ready=core.catalogue.is_ready(request.name, request.version)),
+        ),
+        "ServerMetadata": plain(oip.ServerMetadataRequest, lambda _: describe.server_metadata(core)),
+        "ModelMetadata": plain(
+            oip.ModelMetadataRequest, lambda request: describe.model_metadata(core, request.name, request.version)
+        ),
+        "ModelConfig": plain(
+            oip.ModelConfigRequest, lambda request: describe.model_config(core, request.name, request.version)
+        ),
+        "ModelStatistics": plain(
+            oip.ModelStatisticsRequest, lambda request: describe.model_statistics(core, request.name, request.version)
+        ),
+        "RepositoryIndex": plain(oip.RepositoryIndexRequest, lambda request: _index(core, request)),
+        "RepositoryModelLoad": waiting(oip.RepositoryModelLoadRequest, lambda request: _load(core, request)),
+        "RepositoryModelUnload": waiting(oip.RepositoryModelUnloadRequest, lambda request: _unload(core, request)),
+        **{name: refused(*reason) for name, reason in REFUSED.items()},
+    }
+    return {f"/{SERVICE}/{name}": method for name, method in methods.items()}
+
+
+def refused(reason: str, remedy: str) -> Unary:
+    """A method that always answers UNIMPLEMENTED, whatever it is sent."""
+
+    def start(call: UnaryCall) -> None:
+        call.fail(Unimplemented(reason, remedy=remedy))
+
+    return Unary(start)
+
+
+def _index(core: Core, request: oip.RepositoryIndexRequest) -> oip.RepositoryIndexResponse:
+    check_repository(request.repository_name)
+    return describe.repository_index(core, request.ready)
+
+
+async def _load(core: Core, request: oip.RepositoryModelLoadRequest) -> oip.RepositoryModelLoadResponse:
+    check_names(request.repository_name, request.model_name)
+    await core.operators.load(request.model_name, load_config(request.parameters))
+    return oip.RepositoryModelLoadResponse()
+
+
+async def _unload(core: Core, request: oip.RepositoryModelUnloadRequest) -> oip.RepositoryModelUnloadResponse:
+    check_names(request.repository_name, request.model_name)
+    check_unload(request.parameters)
+    await core.operators.unload(request.model_name)
+    return oip.RepositoryModelUnloadResponse()
