@@ -1,0 +1,154 @@
+"""How things look: rich for people, JSON with a stable schema for scripts."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+import orjson
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from protos import admin_pb2
+
+_WIDE: Final = 1000
+_STYLES: Final = {"READY": "green", "LOADING": "yellow", "UNLOADING": "yellow", "UNAVAILABLE": "dim", "FAILED": "red"}
+
+
+def console(*, error: bool = False) -> Console:
+    """Lines are folded to the width of a terminal only: a file or a pipe gets them whole."""
+    made = Console(stderr=error, highlight=False)
+    if not made.is_terminal:
+        made.width = _WIDE
+    return made
+
+
+def print_json(value: object) -> None:
+    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY).decode())
+
+
+def state(text: str) -> str:
+    return f"[{_STYLES.get(text, 'default')}]{text}[/]"
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
+    """Cells are rich markup: escape what is not ours."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        made.add_column(name, overflow="fold")
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def models_table(models: Iterable[admin_pb2.ModelVersion]) -> Table:
+    return table(
+        ("model", "version", "framework", "state", "replicas", "requests", "failed", "waiting", "loaded in"),
+        (
+            (
+                escape(model.name),
+                escape(model.version) + (" *" if model.is_default else "") + _labels(model),
+                escape(model.framework),
+                state(model.state),
+                str(model.replicas),
+                str(model.succeeded + model.failed),
+                f"[red]{model.failed}[/]" if model.failed else "0",
+                str(model.pending),
+                span(model.load_s) if model.load_s else "",
+            )
+            for model in models
+        ),
+    )
+
+
+def reasons(models: Iterable[admin_pb2.ModelVersion]) -> Iterator[str]:
+    """A line for every version that has one: below the table, where there is room."""
+    for model in models:
+        if model.reason:
+            version = f"/{model.version}" if model.version else ""
+            yield f"{escape(model.name + version)} {state(model.state)}: {escape(model.reason)}"
+
+
+def signatures(models: Iterable[admin_pb2.ModelVersion]) -> Iterator[str]:
+    for model in models:
+        if model.inputs or model.outputs:
+            takes, gives = ", ".join(model.inputs), ", ".join(model.outputs)
+            yield escape(f"{model.name}/{model.version} takes {takes}; gives {gives}")
+
+
+def _labels(model: admin_pb2.ModelVersion) -> str:
+    return f" [cyan]{escape(', '.join(model.labels))}[/]" if model.labels else ""
+
+
+def workers_table(workers: Iterable[admin_pb2.Worker]) -> Table:
+    return table(
+        ("process", "role", "framework", "device", "pid", "connected", "models", "in flight", "metrics"),
+        (
+            (
+                escape(worker.name) + (" [yellow]draining[/]" if worker.draining else ""),
+                worker.role,
+                worker.framework,
+                worker.device,
+                str(worker.pid),
+                span(worker.connected_s),
+                escape(", ".join(worker.models)),
+                str(worker.in_flight),
+                worker.metrics_address,
+            )
+            for worker in workers
+        ),
+    )
+
+
+def span(seconds: float) -> str:
+    """A duration for people: "0.8 s", "42 s", "3 min", "5 h", "2 d"."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    for size, unit in ((86_400, "d"), (3_600, "h"), (120, "min")):
+        if seconds >= size:
+            return f"{seconds / (60 if unit == 'min' else size):.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def number(value: Any) -> str:
+    """A cell of a table of predictions."""
+    return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def version_as_json(model: admin_pb2.ModelVersion) -> Mapping[str, object]:
+    """Every field, whether set or not: a script must not look for keys in vain."""
+    return {
+        "name": model.name,
+        "version": model.version,
+        "framework": model.framework,
+        "state": model.state,
+        "reason": model.reason,
+        "default": model.is_default,
+        "labels": list(model.labels),
+        "replicas": model.replicas,
+        "pending": model.pending,
+        "in_flight": model.in_flight,
+        "succeeded": model.succeeded,
+        "failed": model.failed,
+        "inputs": list(model.inputs),
+        "outputs": list(model.outputs),
+        "load_s": model.load_s,
+    }
+
+
+def worker_as_json(worker: admin_pb2.Worker) -> Mapping[str, object]:
+    return {
+        "name": worker.name,
+        "role": worker.role,
+        "framework": worker.framework,
+        "device": worker.device,
+        "interpreter": worker.interpreter,
+        "pid": worker.pid,
+        "metrics_address": worker.metrics_address,
+        "connected_s": worker.connected_s,
+        "draining": worker.draining,
+        "models": list(worker.models),
+        "in_flight": worker.in_flight,
+        "round_trip_s": worker.round_trip_s,
+    }

@@ -1,0 +1,116 @@
+"""What `dodona up` says when versions change: each change once, for people and for scripts."""
+
+import json
+from dataclasses import dataclass, field
+
+import pytest
+
+from dodona.cli.serving import Output
+from dodona.cli.show import models_table, number, reasons, signatures, span, version_as_json
+from protos import admin_pb2
+from serving.agent.plan import VersionStatus
+from serving.spec import ModelSpec, State
+
+
+@dataclass
+class Cluster:
+    """The part of LocalCluster that the output reads."""
+
+    versions: list[VersionStatus] = field(default_factory=list)
+    repository_fault: str = ""
+
+
+def version(state: State, reason: str = "", number: str = "1", load_s: float = 0.0) -> VersionStatus:
+    return VersionStatus(ModelSpec("iris", number), "onnx", state, reason, load_s=load_s)
+
+
+def lines(capsys) -> list[str]:
+    return [line.strip() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_people_see_each_change_once(capsys):
+    """Ready, failed with its reason, removed; a repeated state says nothing."""
+    output, cluster = Output(as_json=False), Cluster()
+    cluster.versions = [version(State.LOADING)]
+    output.changed(cluster)
+    cluster.versions = [version(State.READY, load_s=1.25), version(State.FAILED, "bad [golden] row", "2")]
+    output.changed(cluster)
+    output.changed(cluster)
+    assert lines(capsys) == ["iris/1 READY in 1.2 s", "iris/2 FAILED: bad [golden] row"]
+    cluster.versions = [version(State.READY, load_s=1.25)]
+    output.changed(cluster)
+    cluster.repository_fault = "gone"
+    output.changed(cluster)
+    assert lines(capsys) == ["iris/2 removed", "the repository cannot be read: gone"]
+
+
+def test_scripts_get_one_object_a_line(capsys):
+    """Every event has the same keys each time."""
+    output, cluster = Output(as_json=True), Cluster([version(State.READY, load_s=0.5)])
+    output.say("not for scripts")
+    output.changed(cluster)
+    cluster.versions = []
+    cluster.repository_fault = "gone"
+    output.changed(cluster)
+    events = [json.loads(line) for line in lines(capsys)]
+    assert events == [
+        {
+            "event": "version",
+            "name": "iris",
+            "version": "1",
+            "framework": "onnx",
+            "state": "READY",
+            "reason": "",
+            "load_s": 0.5,
+        },
+        {"event": "repository", "fault": "gone"},
+        {
+            "event": "version",
+            "name": "iris",
+            "version": "1",
+            "framework": "",
+            "state": "REMOVED",
+            "reason": "",
+            "load_s": 0.0,
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.84, "0.8 s"), (42, "42 s"), (119, "119 s"), (180, "3 min"), (3_600, "1 h"), (18_000, "5 h"), (200_000, "2 d")],
+)
+def test_spans_are_short(seconds, expected):
+    """One number and a unit."""
+    assert span(seconds) == expected
+
+
+def test_numbers_are_short():
+    """Floats to six digits, all else as it is."""
+    assert [number(value) for value in (0.123456789, 3, "x")] == ["0.123457", "3", "x"]
+
+
+def test_models_are_listed_with_reasons_below(capsys):
+    """A table whose rows stay whole in a pipe, then a line for each reason."""
+    from dodona.cli.show import console
+
+    model = admin_pb2.ModelVersion(
+        name="iris",
+        version="2",
+        framework="onnx",
+        state="FAILED",
+        reason="bad [golden] row " * 20,
+        is_default=True,
+        labels=["stable"],
+        succeeded=3,
+        failed=1,
+        inputs=["x FP32[4]"],
+        outputs=["y FP32[1]"],
+    )
+    console().print(models_table([model]))
+    out = lines(capsys)
+    assert len(out) == 2
+    assert out[1].split()[:4] == ["iris", "2", "*", "stable"]
+    assert next(reasons([model])).startswith("iris/2 [red]FAILED[/]: bad \\[golden] row")
+    assert list(signatures([model])) == ["iris/2 takes x FP32[4]; gives y FP32[1]"]
+    assert version_as_json(model)["default"] is True
