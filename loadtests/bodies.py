@@ -1,0 +1,46 @@
+"""The fixed requests that load generators send: one row for a model, as gRPC and as REST with a binary tensor."""
+
+import json
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+
+from dodona.client.codec import encode
+from dodona.client.description import Description
+from dodona.client.inputs import tensors_from
+from loadtests.h2load import Load
+
+GRPC_PATH = "/inference.GRPCInferenceService/ModelInfer"
+
+
+def grpc_load(address: str, model: Description, row: Sequence[float], *, connections: int, streams: int) -> Load:
+    """A ModelInfer call: five bytes of gRPC framing (not compressed, length), then the message."""
+    message = encode(model.name, "", tensors_from([row], model)).SerializeToString()
+    headers = (("content-type", "application/grpc"), ("te", "trailers"))
+    body = struct.pack(">BI", 0, len(message)) + message
+    return Load(f"http://{address}{GRPC_PATH}", body, headers, connections, streams)
+
+
+def rest_load(address: str, model: Description, row: Sequence[float], *, connections: int) -> Load:
+    """POST /v2/models/NAME/infer: a JSON head, then the tensor's bytes; the answer comes in the same form."""
+    tensor = model.inputs[0]
+    raw = np.asarray([row], tensor.dtype).tobytes()
+    head = json.dumps(
+        {
+            "inputs": [
+                {
+                    "name": tensor.name,
+                    "shape": [1, len(row)],
+                    "datatype": tensor.datatype,
+                    "parameters": {"binary_data_size": len(raw)},
+                }
+            ],
+            "parameters": {"binary_data_output": True},
+        }
+    ).encode()
+    headers = (
+        ("content-type", "application/octet-stream"),
+        ("inference-header-content-length", str(len(head))),
+    )
+    return Load(f"http://{address}/v2/models/{model.name}/infer", head + raw, headers, connections, http1=True)
