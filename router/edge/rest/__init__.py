@@ -1,0 +1,1 @@
+"""The REST edge: HTTP in, OIP protobuf inside, HTTP out. `app.rest_app(core)` is the ASGI callable."""

@@ -1,0 +1,89 @@
+"""All routes of the REST edge. The sentences are what `GET /` and `/_meta/0/endpoints` show."""
+
+from router.edge.rest import describing, generate, operating, repository, v1
+from router.edge.rest.exchange import Endpoint, Request, Response
+from router.edge.rest.infer import infer_tensors
+from router.edge.rest.routing import Rule
+from serving.errors import Unimplemented
+
+EndpointRule = Rule[Endpoint]
+
+
+def rules() -> list[EndpointRule]:
+    table: list[EndpointRule] = []
+    table += [
+        Rule("GET", "/", operating.root(table), "This list"),
+        Rule("GET", "/v2/health/live", describing.server_live, "Whether the router runs"),
+        Rule("GET", "/v2/health/ready", describing.server_ready, "Whether it takes requests for all models"),
+        Rule("GET", "/v2", describing.server_metadata, "Name, version and protocol extensions"),
+        Rule("GET", "/v2/models", describing.model_names, "Names of the models that are ready"),
+        Rule("GET", "/v2/models/stats", describing.model_statistics, "Statistics of all models"),
+    ]
+    for of_version in ("", "/versions/<version>"):
+        table += _of_model(f"/v2/models/<model>{of_version}")
+    table += [
+        Rule("POST", "/v2/repository/index", repository.repository_index, "State of every version"),
+        *_of_repository("/v2/repository/models/<model>"),
+        *_of_repository("/v2/repository/<repository>/models/<model>"),
+        Rule("GET", "/v1/models", v1.list_models, "Names of the models that are ready"),
+    ]
+    for of_version in ("", "/versions/<version>", "/labels/<version>"):
+        path = f"/v1/models/<model>{of_version}"
+        table += [
+            Rule("GET", path, v1.model_status, "Whether a model is ready (KServe, TensorFlow Serving)"),
+            Rule("POST", f"{path}:predict", v1.predict_rows, "Predict from rows, records or columns"),
+        ]
+    table += [
+        Rule("GET", "/admin/v1/status", operating.status, "Workers, models and queues"),
+        Rule("GET", "/_meta/0/info", operating.meta_info, "Version and uptime"),
+        Rule("GET", "/_meta/0/config", operating.meta_config, "Settings in effect, without secrets"),
+        Rule("GET", "/_meta/0/endpoints", operating.meta_endpoints(table), "All routes, in Apollo's form"),
+    ]
+    table += _unsupported()
+    return table
+
+
+def _of_model(path: str) -> list[EndpointRule]:
+    return [
+        Rule("GET", path, describing.model_metadata, "Versions, inputs and outputs of a model"),
+        Rule("GET", f"{path}/ready", describing.model_ready, "Whether a model is ready"),
+        Rule("GET", f"{path}/config", describing.model_config, "A model's configuration, in Triton's form"),
+        Rule("GET", f"{path}/stats", describing.model_statistics, "Statistics of a model"),
+        Rule("POST", f"{path}/infer", infer_tensors, "Infer from tensors, JSON or binary"),
+        Rule("POST", f"{path}/generate", generate.generate, "Infer from text to text"),
+        Rule("POST", f"{path}/generate_stream", generate.generate_stream, "Refused: no runtime answers in pieces"),
+    ]
+
+
+def _of_repository(path: str) -> list[EndpointRule]:
+    return [
+        Rule("POST", f"{path}/load", repository.load_model, "Load or reload a model"),
+        Rule("POST", f"{path}/unload", repository.unload_model, "Drain and unload a model"),
+    ]
+
+
+def _unsupported() -> list[EndpointRule]:
+    """Triton's routes that answer 501 with the reason, so that a client learns why, not that the path is wrong."""
+    table = []
+    for kind in ("systemsharedmemory", "cudasharedmemory"):
+        refuse = _refuser("shared memory is not supported: router and workers may be on other machines than the caller")
+        paths = [f"/v2/{kind}/status", f"/v2/{kind}/region/<region>/status"]
+        table += [Rule("GET", path, refuse, "Refused: no shared memory") for path in paths]
+        paths = [
+            f"/v2/{kind}/unregister",
+            *(f"/v2/{kind}/region/<region>/{verb}" for verb in ("register", "unregister")),
+        ]
+        table += [Rule("POST", path, refuse, "Refused: no shared memory") for path in paths]
+    refuse = _refuser("trace settings are not offered: traces follow the caller's traceparent header")
+    for path in ("/v2/trace/setting", "/v2/models/<model>/trace/setting"):
+        table += [Rule(method, path, refuse, "Refused: no trace settings") for method in ("GET", "POST")]
+    refuse = _refuser("log settings are not offered here: set router.log_level and restart")
+    table += [Rule(method, "/v2/logging", refuse, "Refused: no log settings") for method in ("GET", "POST")]
+    return table
+
+
+def _refuser(reason: str) -> Endpoint:
+    async def refuse(_: Request) -> Response:
+        raise Unimplemented(reason)
+
+    return refuse
