@@ -105,18 +105,20 @@ class Welcome(_message.Message):
     def __init__(self, protocol_version: _Optional[int] = ..., router: _Optional[str] = ..., heartbeat_interval_s: _Optional[float] = ..., max_frame_bytes: _Optional[int] = ...) -> None: ...
 
 class TensorSpec(_message.Message):
-    __slots__ = ("name", "datatype", "shape", "columns", "labels")
+    __slots__ = ("name", "datatype", "shape", "columns", "labels", "refuses_nan")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DATATYPE_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    REFUSES_NAN_FIELD_NUMBER: _ClassVar[int]
     name: str
     datatype: str
     shape: _containers.RepeatedScalarFieldContainer[int]
     columns: _containers.RepeatedScalarFieldContainer[str]
     labels: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., datatype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., columns: _Optional[_Iterable[str]] = ..., labels: _Optional[_Iterable[str]] = ...) -> None: ...
+    refuses_nan: bool
+    def __init__(self, name: _Optional[str] = ..., datatype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., columns: _Optional[_Iterable[str]] = ..., labels: _Optional[_Iterable[str]] = ..., refuses_nan: _Optional[bool] = ...) -> None: ...
 
 class Model(_message.Message):
     __slots__ = ("handle", "name", "version", "framework", "batched", "max_batch_rows", "inputs", "outputs", "labels", "default_timeout_s", "digest", "config", "load_s", "max_wait_s")

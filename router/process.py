@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from prometheus_client import start_http_server
 
@@ -17,19 +18,24 @@ from router.edge.rest.app import rest_app
 from router.front.calls import Front, Methods
 from router.front.rest import RestFront
 from router.link.server import LinkServer
+from router.metrics import RouterMetrics
 from router.settings import RouterSettings
 
 log = logging.getLogger(__name__)
 
 
-def front_of(settings: RouterSettings, table: Methods) -> Front:
+def front_of(settings: RouterSettings, table: Methods, metrics: RouterMetrics) -> Front:
+    """The gRPC server of `router.front`; what it counts is exported."""
     if settings.front == "grpcio":
         from router.front.grpcio import GrpcioFront
 
         return GrpcioFront(table, settings.host, settings.grpc_port, settings.limits, settings.tls)
     from router.front.http2 import Http2Front
 
-    return Http2Front(table, settings.host, settings.grpc_port, settings.limits, settings.tls)
+    front = Http2Front(table, settings.host, settings.grpc_port, settings.limits, settings.tls)
+    for figure in front.counters.figures():
+        metrics.front.labels(figure).source = partial(front.counters.read, figure)
+    return front
 
 
 class Router:
@@ -39,7 +45,7 @@ class Router:
         loop = asyncio.get_running_loop()
         self.core = compose(settings, clock=loop.time, call_at=loop.call_at)
         self._settings = settings
-        self._front = front_of(settings, methods(self.core))
+        self._front = front_of(settings, methods(self.core), self.core.metrics)
         self._rest = RestFront(rest_app(self.core), settings.host, settings.http_port, settings.limits, settings.tls)
         self._link = LinkServer(settings.name, settings.link, self.core.peers, loop.time)
         self._metrics_server: Callable[[], None] = lambda: None

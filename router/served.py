@@ -39,4 +39,11 @@ def served_of(model: link_pb2.Model) -> Served:
 
 
 def _tensor(tensor: link_pb2.TensorSpec) -> TensorSpec:
-    return TensorSpec(tensor.name, tensor.datatype, tuple(tensor.shape), tuple(tensor.columns), tuple(tensor.labels))
+    return TensorSpec(
+        tensor.name,
+        tensor.datatype,
+        tuple(tensor.shape),
+        tuple(tensor.columns),
+        tuple(tensor.labels),
+        allow_nan=not tensor.refuses_nan,
+    )

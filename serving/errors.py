@@ -77,6 +77,11 @@ class TooLarge(DodonaError):
         return 413
 
 
+def above_limit(what: str, setting: str, limit: int) -> TooLarge:
+    """`what` ("message of 9 bytes") against the setting that bounds it: the same words wherever a limit is met."""
+    return TooLarge(f"{what} is above {setting} = {limit}", remedy="send less at once or raise the setting")
+
+
 class Unavailable(DodonaError):
     """Known, but nothing can answer now: not ready, no replica, draining."""
 

@@ -35,4 +35,5 @@ def _tensor(tensor: TensorSpec) -> link_pb2.TensorSpec:
         shape=tensor.shape,
         columns=tensor.columns,
         labels=tensor.labels,
+        refuses_nan=not tensor.allow_nan,
     )

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from protos import inference_pb2
 from serving.errors import InvalidRequest, Unimplemented
 from serving.spec import NUMPY_DTYPES, Signature
-from serving.tensors import from_contents, from_raw, shape_matches, to_raw
+from serving.tensors import dtype_of, from_contents, from_raw, shape_matches, to_raw
 from serving.worker.fronts import Fronts
 from serving.worker.request import DecodedRequest, Part
 from serving.worker.values import check_values, needs_check
@@ -138,6 +138,7 @@ class Decoder:
     def _shape(self, index: int, place: int, tensor: _Input) -> tuple[int, ...]:
         spec = self._signature.inputs[place]
         if tensor.datatype != spec.datatype:
+            dtype_of(tensor.datatype, f"inputs[{index}]")
             raise InvalidRequest(
                 f"datatype {tensor.datatype!r} for {spec.name!r}, which is {spec.datatype}",
                 field=f"inputs[{index}].datatype",

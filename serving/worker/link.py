@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Final, Protocol
 
 from protos import link_pb2
-from serving.errors import DodonaError, InternalError, TooLarge, Unavailable
+from serving.errors import DodonaError, InternalError, TooLarge, Unavailable, above_limit
 from serving.link.framing import DEFAULT_MAX_FRAME_BYTES, PROTOCOL_VERSION, LinkError, cut
 from serving.policy.credit import window_rows
 from serving.worker.job import Job, Outcome
@@ -252,10 +252,7 @@ def _portions(sizes: Sequence[int], limit: int) -> list[tuple[int, int]]:
 
 
 def _too_large(size: int, limit: int) -> TooLarge:
-    return TooLarge(
-        f"the response has {size} bytes, above router.link.max_frame_bytes = {limit}",
-        remedy="ask for fewer rows or outputs, or raise the setting",
-    )
+    return above_limit(f"response of {size} bytes", "router.link.max_frame_bytes", limit)
 
 
 def _failure(index: int, error: DodonaError) -> link_pb2.Failure:

@@ -5,8 +5,8 @@ from typing import Final
 from protos import inference_pb2 as oip
 from router.core import Core
 from router.edge import describe
-from router.edge.grpc.repository import check_names, check_repository, check_unload, load_config
 from router.edge.grpc.rpc import plain, waiting
+from router.edge.loading import check_names, check_repository, check_unload, load_config
 from router.front.calls import Methods, Stream, Unary, UnaryCall
 from serving.errors import Unimplemented
 

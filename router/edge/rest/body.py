@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, ClassVar, Final
 
-from serving.errors import Cancelled, DodonaError, InvalidRequest, TooLarge
+from serving.errors import Cancelled, DodonaError, InvalidRequest, TooLarge, above_limit
 from serving.status import Status
 
 PAUSE_S: Final = 30.0
@@ -45,13 +45,13 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int
     Raises TooLarge, WrongContentEncoding, InvalidRequest (corrupt), BodyTimeout, Cancelled (the caller went away)."""
     declared = headers.get(b"content-length")
     if declared is not None and int(declared) > limit:
-        raise _too_large(f"has {int(declared)} bytes", limit)
+        raise _too_large(f"body of {int(declared)} bytes", limit)
     encoding = headers.get(b"content-encoding")
     event = await receive()
     if event["type"] == "http.request" and not event.get("more_body") and encoding is None:
         body: bytes = event.get("body", b"")
         if len(body) > limit:
-            raise _too_large(f"has {len(body)} bytes", limit)
+            raise _too_large(f"body of {len(body)} bytes", limit)
         return body
     plain = await _read_pieces(receive, event, limit, pause_s)
     return plain if encoding is None else await _decompress(plain, encoding.decode("latin-1").strip().lower(), limit)
@@ -66,7 +66,7 @@ async def _read_pieces(receive: Receive, event: MutableMapping[str, Any], limit:
         piece = event.get("body", b"")
         size += len(piece)
         if size > limit:
-            raise _too_large("is longer than allowed", limit)
+            raise _too_large("body", limit)
         pieces.append(piece)
         if not event.get("more_body"):
             return b"".join(pieces)
@@ -103,7 +103,7 @@ async def _decompress(body: bytes, encoding: str, limit: int) -> bytes:
                 break
             size += len(piece)
             if size > limit:
-                raise _too_large(f"grows beyond the limit when its {encoding} is undone", limit)
+                raise _too_large(f"body with its {encoding} undone", limit)
             pieces.append(piece)
             if rest:
                 await asyncio.sleep(0)
@@ -147,11 +147,7 @@ async def compress(body: bytes, encoding: str) -> bytes:
 
 
 def _too_large(what: str, limit: int) -> TooLarge:
-    return TooLarge(
-        f"{what}, router.limits.max_message_bytes is {limit}",
-        field="body",
-        remedy="send less at once, or raise the setting",
-    )
+    return above_limit(what, "router.limits.max_message_bytes", limit)
 
 
 def _corrupt(encoding: str, reason: str) -> InvalidRequest:

@@ -13,7 +13,7 @@ from protos import inference_pb2
 from router.edge.rest.elements import flatten, pack
 from router.edge.rest.jsontext import parse
 from router.edge.rest.parameters import mapping, refuse_shared_memory, write_parameters
-from serving.errors import InvalidRequest, TooLarge
+from serving.errors import InvalidRequest, above_limit
 from serving.spec import NUMPY_DTYPES, Signature, TensorSpec
 from serving.tensors import element_count
 
@@ -64,11 +64,7 @@ def assemble(request: inference_pb2.ModelInferRequest, raws: Sequence[bytes | me
         parts += (_RAW_TAG, _varint(len(raw)), raw)
     message = b"".join(parts)
     if len(message) > max_bytes:
-        raise TooLarge(
-            f"holds tensors of {len(message)} bytes, router.limits.max_message_bytes is {max_bytes}",
-            field="body",
-            remedy="send fewer rows at once, or raise the setting",
-        )
+        raise above_limit(f"request of {len(message)} bytes", "router.limits.max_message_bytes", max_bytes)
     return message
 
 
@@ -113,7 +109,7 @@ def _read_inputs(
         tensor = mapping(value, where)
         name, datatype, shape = _name_of(tensor, where), _datatype_of(tensor, where), _shape_of(tensor, where)
         if name in names:
-            raise InvalidRequest(f"{name!r} is there twice", field=f"{where}.name", remedy="send each input once")
+            raise InvalidRequest(f"input {name!r} is sent twice", field=f"{where}.name", remedy="send each input once")
         names.add(name)
         parameters = mapping(tensor.get("parameters"), f"{where}.parameters")
         size = parameters.pop("binary_data_size", None)

@@ -5,7 +5,7 @@ from typing import Any
 
 from protos import inference_pb2
 from router.edge import describe
-from router.edge.grpc.repository import check_repository, check_unload, load_config
+from router.edge.loading import check_repository, check_unload, load_config
 from router.edge.rest.exchange import Request, Response, as_json
 from router.edge.rest.parameters import mapping
 from router.edge.rest.plain import plain

@@ -161,7 +161,7 @@ def _output_twice(made: Request) -> None:
         (lambda made: made.ClearField("inputs"), r"inputs: missing x FP32\[3\]; send every input"),
         (_twice, r"inputs\[1\].name: input 'x' is sent twice"),
         (_change(datatype="FP64"), r"inputs\[0\].datatype: datatype 'FP64' for 'x', which is FP32; send FP32"),
-        (_change(datatype="FLOAT"), r"inputs\[0\].datatype: datatype 'FLOAT' for 'x'"),
+        (_change(datatype="FLOAT"), r"inputs\[0\].datatype: unknown datatype 'FLOAT'"),
         (_shape(3), r"inputs\[0\].shape: shape \[3\] for 'x', which takes \[-1, 3\]; send 2 extents.*the rows"),
         (_shape(1, 4), r"inputs\[0\].shape: shape \[1, 4\] for 'x'"),
         (_shape(-1, 3), r"inputs\[0\].shape: shape \[-1, 3\] for 'x'"),

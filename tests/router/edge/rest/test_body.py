@@ -48,7 +48,7 @@ def test_pieces_are_joined() -> None:
 def test_declared_length_over_the_limit_is_refused_unread() -> None:
     """The body is not even asked for."""
     sender = Sender(b"x")
-    with pytest.raises(TooLarge, match=r"has 1001 bytes, router\.limits\.max_message_bytes is 1000"):
+    with pytest.raises(TooLarge, match=r"body of 1001 bytes is above router\.limits\.max_message_bytes = 1000"):
         read(sender, content_length="1001")
     assert sender.asked == 0
 
@@ -123,7 +123,7 @@ def test_body_that_grows_exactly_to_the_limit_is_accepted() -> None:
 def test_bomb_is_refused_before_it_grows(encoding: str) -> None:
     """50 MB in 50 kB: refused at the limit, naming the setting."""
     bomb = (gzip.compress if encoding == "gzip" else zlib.compress)(bytes(50_000_000))
-    with pytest.raises(TooLarge, match=r"router\.limits\.max_message_bytes is 100000"):
+    with pytest.raises(TooLarge, match=r"router\.limits\.max_message_bytes = 100000"):
         read(Sender(bomb), 100_000, content_encoding=encoding)
 
 

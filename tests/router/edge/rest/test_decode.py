@@ -98,7 +98,7 @@ def test_null_is_absent() -> None:
         ({"inputs": [1]}, r"inputs\[0\]: must be an object"),
         ({"inputs": [tensor(name="")]}, r"inputs\[0\].name: "),
         ({"inputs": [tensor(name=1)]}, r"inputs\[0\].name: "),
-        ({"inputs": [tensor(), tensor()]}, r"inputs\[1\].name: 'x' is there twice"),
+        ({"inputs": [tensor(), tensor()]}, r"inputs\[1\].name: input 'x' is sent twice"),
         ({"inputs": [tensor(datatype="FP8")]}, r"inputs\[0\].datatype: unknown datatype 'FP8'; use one of BOOL"),
         ({"inputs": [{"name": "x"}]}, r"inputs\[0\].datatype: is missing"),
         ({"inputs": [tensor(shape=None)]}, r"inputs\[0\].shape: "),
@@ -158,7 +158,7 @@ def test_tensors_larger_than_their_text_are_limited() -> None:
     """[0,0,...] takes two bytes an element in JSON and eight in FP64."""
     document = {"inputs": [tensor(datatype="FP64", shape=[100], data=[0] * 100)]}
     decode(document, max_bytes=1000)
-    with pytest.raises(TooLarge, match=r"router\.limits\.max_message_bytes is 500"):
+    with pytest.raises(TooLarge, match=r"router\.limits\.max_message_bytes = 500"):
         decode(document, max_bytes=500)
 
 

@@ -1,0 +1,191 @@
+"""The default gRPC front: Dodona's own HTTP/2 server (router.http2) on asyncio, made for uvloop, content without.
+
+It owns the listening socket, the connections, one timer for all deadlines, one sweep over all connections, and the
+tasks of streaming calls.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Awaitable
+
+from router.front.calls import Methods, Stream, Unary
+from router.front.http2_calls import Http2Call, Http2StreamCall
+from router.front.http2_connection import Http2Connection, address_text
+from router.http2.counters import Counters
+from router.http2.limits import Http2Limits
+from router.http2.request import HeadReader
+from router.policy.deadlines import DeadlineSlots
+from router.settings import Limits, Tls
+from serving.errors import ConfigurationError, DeadlineExceeded
+
+log = logging.getLogger(__name__)
+
+_BACKLOG = 1024
+# What a peer gets to hear GOAWAY, and to take the last bytes, at most, while draining.
+_FAREWELL_S = 1.0
+_LONGEST_SWEEP_S = 5.0
+
+
+class Http2Front:
+    """Fulfils router.front.calls.Front. `http2` overrides every bound; by default they follow from `limits`."""
+
+    def __init__(
+        self,
+        methods: Methods,
+        host: str,
+        port: int,
+        limits: Limits,
+        tls: Tls,
+        *,
+        http2: Http2Limits | None = None,
+    ) -> None:
+        """Raises ConfigurationError if the certificate cannot be used."""
+        self.limits = http2 or Http2Limits.of(limits)
+        self.counters = Counters()
+        self.unary = {path: method.start for path, method in methods.items() if isinstance(method, Unary)}
+        self.streaming = {path: method.run for path, method in methods.items() if isinstance(method, Stream)}
+        self.heads = HeadReader({path: path in self.unary for path in methods}, self.limits)
+        self._address = (host, port)
+        self._tls = _tls_context(tls)
+        self._server: asyncio.Server | None = None
+        self._connections: set[Http2Connection] = set()
+        self._none_left = asyncio.Event()
+        self._none_left.set()
+        self._draining = False
+        self._to_flush: list[Http2Connection] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._deadlines: DeadlineSlots[Http2Call] = DeadlineSlots()
+        self._timer: asyncio.TimerHandle | None = None
+        self._sweep_timer: asyncio.TimerHandle | None = None
+
+    async def start(self) -> str:
+        self.loop = asyncio.get_running_loop()
+        host, port = self._address
+        self._server = await self.loop.create_server(
+            lambda: Http2Connection(self), host, port, ssl=self._tls, backlog=_BACKLOG
+        )
+        self._sweep()
+        return address_text(self._server.sockets[0].getsockname())
+
+    async def drain(self, grace_s: float) -> None:
+        """Returns when every connection is closed, at the latest a little over `grace_s` seconds from now."""
+        if self._server is None:
+            return
+        self._draining = True
+        self._server.close()
+        give_up_at = self.loop.time() + grace_s
+        for connection in list(self._connections):
+            connection.start_drain()
+        await self._closed(min(grace_s, _FAREWELL_S))
+        for connection in list(self._connections):
+            connection.finish_drain()
+        if not await self._closed(give_up_at - self.loop.time()):
+            log.warning("calls cut off", extra={"connections": len(self._connections), "grace_s": grace_s})
+        for connection in list(self._connections):
+            connection.give_up()
+        if not await self._closed(_FAREWELL_S):
+            for connection in list(self._connections):
+                connection.abort()
+            await self._none_left.wait()  # an abort needs no peer, only a turn of the loop
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for timer in (self._timer, self._sweep_timer):
+            if timer is not None:
+                timer.cancel()
+        await self._server.wait_closed()
+
+    async def _closed(self, timeout_s: float) -> bool:
+        try:
+            await asyncio.wait_for(self._none_left.wait(), max(timeout_s, 0.0))
+        except TimeoutError:
+            return False
+        return True
+
+    # For connections (http2_connection.Listener).
+
+    def admit(self, connection: Http2Connection) -> bool:
+        if self._draining or len(self._connections) >= self.limits.max_connections:
+            return False
+        self.counters.connections += 1
+        self.counters.connections_open += 1
+        self._connections.add(connection)
+        self._none_left.clear()
+        return True
+
+    def closed(self, connection: Http2Connection) -> None:
+        if connection in self._connections:
+            self.counters.connections_open -= 1
+            self._connections.remove(connection)
+            if not self._connections:
+                self._none_left.set()
+
+    def flush_soon(self, connection: Http2Connection) -> None:
+        if not self._to_flush:
+            self.loop.call_soon(self._flush)
+        self._to_flush.append(connection)
+
+    def _flush(self) -> None:
+        waiting, self._to_flush = self._to_flush, []
+        for connection in waiting:
+            connection.flush()
+
+    def run(self, call: Http2StreamCall, work: Awaitable[None]) -> None:
+        task = call.task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def watch(self, call: Http2Call, deadline: float) -> None:
+        call.tick = self._deadlines.add(call, deadline)
+        if self._timer is None or deadline < self._timer.when():
+            self._arm()
+
+    def settle(self, call: Http2Call) -> None:
+        self._deadlines.discard(call, call.tick)
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        wake_at = self._deadlines.next_due()
+        self._timer = None if wake_at is None else self.loop.call_at(wake_at, self._expire)
+
+    def _expire(self) -> None:
+        for call in self._deadlines.expire(self.loop.time()):
+            call.expire(DeadlineExceeded("the deadline passed before the answer", field="grpc-timeout"))
+        self._arm()
+
+    def _sweep(self) -> None:
+        now = self.loop.time()
+        for connection in list(self._connections):
+            connection.check(now)
+        self._sweep_timer = self.loop.call_later(_sweep_interval_s(self.limits), self._sweep)
+
+
+def _sweep_interval_s(limits: Http2Limits) -> float:
+    """Often enough that no timeout is missed by more than half."""
+    shortest = min(
+        limits.handshake_timeout_s,
+        limits.keepalive_idle_s,
+        limits.keepalive_timeout_s,
+        limits.write_stall_s,
+        limits.upload_timeout_s,
+    )
+    return min(_LONGEST_SWEEP_S, shortest / 2)
+
+
+def _tls_context(tls: Tls) -> ssl.SSLContext | None:
+    if not tls.certificate:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2"])
+    try:
+        context.load_cert_chain(tls.certificate, tls.key or None)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(
+            f"cannot be used: {error.strerror or error}",
+            field="router.tls.certificate",
+            remedy="give PEM files of a certificate chain and its key",
+        ) from error
+    return context

@@ -1,0 +1,267 @@
+"""One client connection: the asyncio shell around router.http2.Connection.
+
+Hot path: `data_received` -> the edge's function -> `Http2UnaryCall.reply`, and one `write` at the end of the turn.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from ssl import SSLObject
+from typing import Protocol, cast
+
+from router.front.calls import StreamCall, UnaryCall
+from router.front.http2_calls import Http2Call, Http2StreamCall, Http2UnaryCall
+from router.http2.connection import Connection
+from router.http2.counters import Counters
+from router.http2.limits import Http2Limits
+from router.http2.liveness import Liveness, Verdict, slow_uploads, stalled
+from router.http2.request import HeadReader
+from router.http2.streams import (
+    CallGone,
+    CallOpened,
+    ConnectionFailed,
+    Event,
+    HalfClosed,
+    MessageArrived,
+    Stream,
+    UnaryArrived,
+)
+from serving.errors import Cancelled, DeadlineExceeded, DodonaError, InternalError, Unavailable
+
+log = logging.getLogger(__name__)
+
+
+class Listener(Protocol):
+    """What the connections of one front share."""
+
+    loop: asyncio.AbstractEventLoop
+    limits: Http2Limits
+    counters: Counters
+    heads: HeadReader
+
+    @property
+    def unary(self) -> Mapping[str, Callable[[UnaryCall], None]]: ...
+
+    @property
+    def streaming(self) -> Mapping[str, Callable[[StreamCall], Awaitable[None]]]: ...
+
+    def admit(self, connection: "Http2Connection") -> bool:
+        """Whether there is room for one more connection."""
+
+    def closed(self, connection: "Http2Connection") -> None: ...
+
+    def flush_soon(self, connection: "Http2Connection") -> None:
+        """Call `flush` of the connection once in this event-loop turn."""
+
+    def watch(self, call: Http2Call, deadline: float) -> None:
+        """Expire the call at its deadline (event-loop seconds)."""
+
+    def settle(self, call: Http2Call) -> None:
+        """Forget the call's deadline."""
+
+    def run(self, call: Http2StreamCall, work: Awaitable[None]) -> None:
+        """Run a streaming call as a task of the front's."""
+
+
+class Http2Connection(asyncio.Protocol):
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._loop = listener.loop
+        self._unary = listener.unary
+        self._http = Connection(listener.heads, listener.limits, listener.counters)
+        self._live = Liveness(listener.limits, listener.loop.time())
+        self._transport: asyncio.Transport | None = None
+        self._corked = False
+        self.answers = self._http.answers
+        self.settle = listener.settle
+        self.max_message_bytes = listener.limits.max_message_bytes
+        self.peer = ""
+
+    # asyncio.Protocol
+
+    def connection_made(self, base: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, base)  # uvloop's is none by class
+        tls: SSLObject | None = transport.get_extra_info("ssl_object")
+        if (tls is not None and tls.selected_alpn_protocol() != "h2") or not self._listener.admit(self):
+            self._listener.counters.connections_refused += 1
+            transport.abort()
+            return
+        transport.set_write_buffer_limits(high=self._listener.limits.write_buffer_bytes)
+        self._transport = transport
+        self.peer = address_text(transport.get_extra_info("peername"))
+
+    def data_received(self, data: bytes) -> None:
+        now = self._loop.time()
+        self._live.seen_at = now
+        self._corked = True  # replies given at once wait for the one write below
+        events = self._http.receive(data, now)
+        for event in events:
+            if type(event) is UnaryArrived:
+                self._start(event.stream, event.message)
+            else:
+                self._on_event(event)
+        events.clear()  # an idle connection is not to keep its last message alive
+        self._corked = False
+        self.flush()
+
+    def pause_writing(self) -> None:
+        self._http.held = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._http.held = False
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+            self.flush_soon()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
+        self._transport = None
+        for stream in list(self._http.streams.values()):
+            self.answers.close(stream)
+            self._gone(stream)
+        self._listener.closed(self)
+
+    # Calls
+
+    def _start(self, stream: Stream, message: bytes) -> None:
+        if stream.closed:  # cancelled behind its request, in the same bytes
+            return
+        call = Http2UnaryCall(self, stream, message)
+        if stream.head.timeout_s is not None and not self._watch(call, stream):
+            return
+        try:
+            self._unary[stream.head.path](call)
+        except DodonaError as error:
+            call.fail(error)
+        except Exception:
+            log.exception("unary call failed", extra={"path": call.path, "peer": self.peer})
+            call.fail(InternalError("internal error"))
+
+    def _start_streaming(self, stream: Stream) -> None:
+        if stream.closed:
+            return
+        call = Http2StreamCall(self, stream)
+        if stream.head.timeout_s is None or self._watch(call, stream):
+            self._listener.run(call, self._run(call))
+
+    async def _run(self, call: Http2StreamCall) -> None:
+        try:
+            await self._listener.streaming[call.path](call)
+        except DodonaError as error:
+            call.fail(error)
+        except Exception:
+            log.exception("streaming call failed", extra={"path": call.path, "peer": self.peer})
+            call.fail(InternalError("internal error"))
+        except asyncio.CancelledError:
+            call.fail(Cancelled("the call was broken off"))  # of no effect if the caller has gone
+            raise
+        else:
+            call.finish()
+
+    def _watch(self, call: Http2Call, stream: Stream) -> bool:
+        """Set the call's deadline; False if it has passed already."""
+        assert stream.head.timeout_s is not None
+        call.deadline = deadline = stream.opened_at + stream.head.timeout_s
+        if deadline <= self._loop.time():
+            call.fail(DeadlineExceeded("the deadline had passed on arrival", field="grpc-timeout"))
+            return False
+        self._listener.watch(call, deadline)
+        return True
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, ConnectionFailed):
+            log.info("connection failed: %s", event.error, extra={"peer": self.peer, "code": event.error.code.name})
+            return
+        call = event.stream.call
+        if isinstance(event, CallOpened):
+            self._start_streaming(event.stream)
+        elif isinstance(event, CallGone):
+            self._gone(event.stream)
+        elif isinstance(call, Http2StreamCall):
+            if isinstance(event, MessageArrived):
+                call.arrived(event.packed)
+            elif isinstance(event, HalfClosed):
+                call.half_closed()
+
+    def _gone(self, stream: Stream) -> None:
+        if isinstance(stream.call, Http2Call):
+            stream.call.gone()
+
+    # Writing
+
+    def flush_soon(self) -> None:
+        if not self._corked:
+            self._corked = True
+            self._listener.flush_soon(self)
+
+    def flush(self) -> None:
+        """Write everything that waits, in one piece."""
+        self._corked = False
+        transport, http = self._transport, self._http
+        if transport is None:
+            return
+        out = http.take()
+        if out:
+            transport.write(out)
+        for stream in http.take_drained():
+            if isinstance(stream.call, Http2StreamCall):
+                stream.call.sent()
+        if http.has_more:
+            self.flush_soon()
+        elif http.done:
+            transport.close()
+
+    # Draining and the passing of time
+
+    def start_drain(self) -> None:
+        self._http.control.start_drain()
+        self.flush()
+
+    def finish_drain(self) -> None:
+        self._http.control.finish_drain()
+        self.flush()
+
+    def give_up(self) -> None:
+        """Grace is over: answer what is still open, and close."""
+        for stream in list(self._http.streams.values()):
+            self._expire(stream, Unavailable("the server is shutting down", remedy="retry elsewhere"))
+        self.finish_drain()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def check(self, now: float) -> None:
+        """Drop the connection if its peer is gone or stuck; end calls that are."""
+        if self._transport is None:
+            return
+        buffered = self._transport.get_write_buffer_size()
+        verdict = self._live.check(now, prefaced=self._http.prefaced, write_buffer_bytes=buffered)
+        if verdict is Verdict.DROP:
+            self._listener.counters.dropped += 1
+            self._transport.abort()
+            return
+        if verdict is Verdict.PING:
+            self._http.control.ping()
+        limits, streams = self._listener.limits, self._http.streams
+        for stream in slow_uploads(streams.values(), limits, now):
+            self._expire(stream, DeadlineExceeded("the request did not arrive in time", remedy="send it faster"))
+        for stream in stalled(streams.values(), limits, now):
+            self.answers.cancel(stream)
+            self._gone(stream)
+        self.flush()
+
+    def _expire(self, stream: Stream, error: DodonaError) -> None:
+        if isinstance(stream.call, Http2Call):
+            stream.call.expire(error)
+        else:
+            self.answers.fail(stream, error)
+
+
+def address_text(address: object) -> str:
+    """A socket's address as people write it."""
+    if not isinstance(address, tuple):
+        return str(address or "")  # a unix socket
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

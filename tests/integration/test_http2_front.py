@@ -1,0 +1,586 @@
+"""Our HTTP/2 front over real sockets: the contract, the reference client, and peers that behave badly."""
+
+import asyncio
+import logging
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import hpack
+import pytest
+import uvloop
+
+from router.front.calls import Methods, Stream, StreamCall, Unary, UnaryCall
+from router.front.http2 import Http2Front
+from router.http2 import frames
+from router.http2.limits import Http2Limits
+from router.settings import Limits, Tls
+from serving.errors import ConfigurationError, Shed
+from tests.conformance.front_contract import CHECKS, Check, echo, echo_stream, failure
+from tests.router.http2.wire import cut, data, grpc_frame, headers
+
+PATIENCE_S = 20.0
+UNARY = "/a/Unary"
+METHODS: Methods = {UNARY: Unary(echo), "/a/Stream": Stream(echo_stream)}
+
+
+def run(main: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(main(), PATIENCE_S)
+
+    uvloop.run(bounded())
+
+
+def make(methods: Methods, limits: Limits, tls: Tls) -> Http2Front:
+    return Http2Front(methods, "127.0.0.1", 0, limits, tls)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Errors that a test provokes on purpose are not printed."""
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_contract_on_uvloop(check: Check) -> None:
+    """Everything router.front.calls promises."""
+    with quiet():
+        run(lambda: check(make))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_contract_on_plain_asyncio(check: Check) -> None:
+    """The same where uvloop is missing."""
+
+    async def bounded() -> None:
+        await asyncio.wait_for(check(make), PATIENCE_S)
+
+    with quiet():
+        asyncio.run(bounded())
+
+
+class Peer:
+    """A raw client: sends any bytes, reads frames."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.encoder = hpack.Encoder()
+        self._received = b""
+
+    def send(self, *sent: bytes) -> None:
+        self.writer.write(b"".join(sent))
+
+    def greet(self, **values: int) -> None:
+        self.send(frames.PREFACE, frames.settings({frames.Setting[name]: value for name, value in values.items()}))
+
+    def request(self, stream_id: int, message: bytes = b"hi", path: str = UNARY) -> bytes:
+        block = self.encoder.encode(headers(path))
+        return frames.header_frames(stream_id, block, 0, 2**14) + data(
+            stream_id, grpc_frame(message), frames.END_STREAM
+        )
+
+    async def frame(self, wanted: int) -> tuple[int, bytes]:
+        """(stream id, payload) of the next frame of this type; others are passed over."""
+        while True:
+            head = await self.reader.readexactly(frames.HEAD_BYTES)
+            size = int.from_bytes(head[:3], "big")
+            ((kind, _, stream_id, payload),) = cut(head + await self.reader.readexactly(size))
+            if kind == wanted:
+                return stream_id, payload
+
+    async def rest(self) -> bytes:
+        """All until the server closes, tidily or not."""
+        received = b""
+        try:
+            while chunk := await self.reader.read(65_536):
+                received += chunk
+        except ConnectionError:
+            pass
+        return received
+
+
+class Bed:
+    def __init__(self, front: Http2Front, address: str) -> None:
+        self.front = front
+        self.address = address
+        self.port = int(address.rpartition(":")[2])
+        self._peers: list[Peer] = []
+
+    async def peer(self) -> Peer:
+        peer = Peer(*await asyncio.open_connection("127.0.0.1", self.port))
+        self._peers.append(peer)
+        return peer
+
+    async def works(self) -> None:
+        """A well-behaved client is served."""
+        async with grpc.aio.insecure_channel(self.address) as channel:
+            assert await channel.unary_unary(UNARY)(b"fine") == b"fine"
+
+    def close(self) -> None:
+        for peer in self._peers:
+            peer.writer.transport.abort()
+
+
+@asynccontextmanager
+async def bed(methods: Methods | None = None, http2: Http2Limits | None = None) -> AsyncIterator[Bed]:
+    front = Http2Front(methods or METHODS, "127.0.0.1", 0, Limits(), Tls(), http2=http2)
+    bed = Bed(front, await front.start())
+    try:
+        yield bed
+    finally:
+        bed.close()
+        await front.drain(0)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100),
+        b"\x00" * 200,
+        frames.PREFACE + b"\xff" * 100,
+        frames.PREFACE + frames.settings({}) + frames.head(frames.DATA, 5, 0, 1) + b"early",
+        frames.PREFACE + frames.settings({}) + frames.ping(b"12345678") * 5000,
+        frames.PREFACE + frames.settings({}) + frames.head(frames.HEADERS, 2, 4, 1) + b"\xff\xff",
+    ],
+    ids=["http1", "tls", "zeros", "garbage", "idle-data", "ping-flood", "hpack"],
+)
+def test_bad_peers_are_cut_off_and_others_are_served(sent: bytes) -> None:
+    """The connection is closed by us; a well-behaved client beside it notices nothing."""
+
+    async def main() -> None:
+        async with bed() as served:
+            peer = await served.peer()
+            peer.send(sent)
+            await peer.rest()
+            assert sum(served.front.counters.failures.values()) == 1
+            await served.works()
+
+    with quiet():
+        run(main)
+
+
+def test_an_http_1_client_reads_why() -> None:
+    """curl on the gRPC port gets a sentence."""
+
+    async def main() -> None:
+        async with bed() as served:
+            peer = await served.peer()
+            peer.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            answer = await peer.rest()
+            assert answer.startswith(b"HTTP/1.1 400 ")
+            assert b"gRPC" in answer
+
+    with quiet():
+        run(main)
+
+
+def test_a_request_in_single_bytes() -> None:
+    """The smallest segments there are."""
+
+    async def main() -> None:
+        async with bed() as served:
+            peer = await served.peer()
+            for byte in frames.PREFACE + frames.settings({}) + peer.request(1):
+                peer.send(bytes((byte,)))
+                await peer.writer.drain()
+            assert await peer.frame(frames.DATA) == (1, grpc_frame(b"hi"))
+
+    run(main)
+
+
+def test_a_peer_that_vanishes_cancels_its_calls() -> None:
+    """A connection that breaks is a cancel for every call on it."""
+
+    async def main() -> None:
+        begun: asyncio.Queue[UnaryCall] = asyncio.Queue()
+        gone: asyncio.Queue[UnaryCall] = asyncio.Queue()
+
+        def start(call: UnaryCall) -> None:
+            call.on_cancel = lambda: gone.put_nowait(call)
+            begun.put_nowait(call)
+
+        async with bed({UNARY: Unary(start)}) as served:
+            peer = await served.peer()
+            peer.greet()
+            peer.send(peer.request(1), peer.request(3))
+            calls = {await begun.get(), await begun.get()}
+            peer.writer.transport.abort()
+            assert {await gone.get(), await gone.get()} == calls
+            for call in calls:
+                call.reply(b"too late")
+            assert served.front.counters.connections_open == 0
+
+    run(main)
+
+
+def test_a_cancel_behind_its_request_starts_nothing() -> None:
+    """Rapid reset never reaches the edge when both come in the same bytes."""
+
+    async def main() -> None:
+        started: list[UnaryCall] = []
+        async with bed({UNARY: Unary(started.append)}) as served:
+            peer = await served.peer()
+            peer.greet()
+            await peer.frame(frames.SETTINGS)
+            peer.send(
+                *(peer.request(sid) + frames.rst_stream(sid, 8) for sid in range(1, 41, 2)), frames.ping(bytes(8))
+            )
+            while (await peer.frame(frames.PING))[1] != bytes(8):
+                pass
+            assert started == []
+            assert served.front.counters.resets_received == 20
+
+    run(main)
+
+
+def test_a_reader_that_never_reads_is_bounded_and_dropped() -> None:
+    """Its replies wait within max_queued_bytes, further ones are refused, and in the end it is cut off."""
+    limits = Http2Limits(write_buffer_bytes=65_536, write_stall_s=0.2, max_queued_bytes=20_000_000)
+
+    async def main() -> None:
+        cut_off = asyncio.Event()
+        queued: list[int] = []
+
+        def hang(call: UnaryCall) -> None:
+            call.on_cancel = cut_off.set
+
+        def flood(call: UnaryCall) -> None:
+            call.reply(bytes(400_000))
+            queued.extend(connection._http._sender.queued for connection in served.front._connections)
+
+        async with bed({"/a/Hang": Unary(hang), UNARY: Unary(flood)}, limits) as served:
+            peer = await served.peer()
+            peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            peer.greet(INITIAL_WINDOW_SIZE=2**31 - 1)
+            peer.send(frames.window_update(0, 2**31 - 1 - 65_535), peer.request(1, path="/a/Hang"))
+            peer.send(*(peer.request(sid) for sid in range(3, 203, 2)))
+            await cut_off.wait()
+            assert served.front.counters.dropped == 1
+            assert len(queued) == 100
+            assert 5_000_000 < max(queued) <= 20_000_000
+
+    run(main)
+
+
+def test_silent_peers_are_dropped() -> None:
+    """One that never introduces itself, and one that does not answer a PING."""
+    limits = Http2Limits(handshake_timeout_s=1.0, keepalive_idle_s=0.2, keepalive_timeout_s=0.2)
+
+    async def main() -> None:
+        async with bed(http2=limits) as served:
+            mute = await served.peer()
+            deaf = await served.peer()
+            deaf.greet()
+            assert await mute.rest() == b""
+            assert (await deaf.frame(frames.PING))[1] == bytes(8)
+            await deaf.rest()
+            assert served.front.counters.dropped == 2
+
+    run(main)
+
+
+def test_a_request_that_never_ends_is_ended() -> None:
+    """DEADLINE_EXCEEDED after the upload timeout; the connection lives on."""
+    limits = Http2Limits(upload_timeout_s=0.1)
+
+    async def main() -> None:
+        async with bed(http2=limits) as served:
+            peer = await served.peer()
+            peer.greet()
+            peer.send(frames.header_frames(1, peer.encoder.encode(headers(UNARY)), 0, 2**14), data(1, b"\0"))
+            stream_id, block = await peer.frame(frames.HEADERS)
+            assert stream_id == 1
+            assert b"grpc-status\x014" in block
+            peer.send(peer.request(3))
+            assert await peer.frame(frames.DATA) == (3, grpc_frame(b"hi"))
+
+    run(main)
+
+
+def test_calls_whose_window_stays_shut_are_ended() -> None:
+    """A reply and a stream that nobody takes are broken off after the stall time; the connection lives on."""
+    limits = Http2Limits(write_stall_s=0.1)
+
+    async def main() -> None:
+        cancelled = asyncio.Event()
+
+        async def send(call: StreamCall) -> None:
+            try:
+                await call.send(b"x" * 100)
+            finally:
+                cancelled.set()
+
+        async with bed({UNARY: Unary(echo), "/a/Stream": Stream(send)}, limits) as served:
+            peer = await served.peer()
+            peer.greet(INITIAL_WINDOW_SIZE=0)
+            peer.send(peer.request(1), peer.request(3, path="/a/Stream"))
+            ended = {await peer.frame(frames.RST_STREAM), await peer.frame(frames.RST_STREAM)}
+            assert ended == {(1, b"\0\0\0\x08"), (3, b"\0\0\0\x08")}
+            await cancelled.wait()
+            assert served.front.counters.connections_open == 1
+
+    run(main)
+
+
+def test_a_deadline_that_has_passed_on_arrival() -> None:
+    """The edge is not asked at all, unary or streaming."""
+
+    async def main() -> None:
+        begun: list[object] = []
+
+        async def stream(call: StreamCall) -> None:
+            begun.append(call)
+
+        async with bed({UNARY: Unary(begun.append), "/a/Stream": Stream(stream)}) as served:
+            peer = await served.peer()
+            peer.greet()
+            for stream_id, path in ((1, UNARY), (3, "/a/Stream")):
+                block = peer.encoder.encode(headers(path, grpc_timeout="0m"))
+                peer.send(frames.header_frames(stream_id, block, 0, 2**14))
+                peer.send(data(stream_id, grpc_frame(b"x"), frames.END_STREAM))
+                got, reply = await peer.frame(frames.HEADERS)
+                assert (got, b"grpc-status\x014" in reply) == (stream_id, True)
+            assert begun == []
+
+    run(main)
+
+
+def test_faults_of_an_edge_stay_its_own() -> None:
+    """Metadata that may not be sent and an on_cancel that raises harm no other call and leave none unanswered."""
+
+    async def main() -> None:
+        calls: asyncio.Queue[UnaryCall] = asyncio.Queue()
+
+        def bad_reply(call: UnaryCall) -> None:
+            call.reply(b"x", (("Not-Lower", "1"),))
+
+        def bad_failure(call: UnaryCall) -> None:
+            call.fail(Shed("busy"), (("x", "line\nbreak"),))
+
+        def bad_cancel(call: UnaryCall) -> None:
+            call.on_cancel = lambda: calls.put_nowait(call) or 1 / 0  # type: ignore[func-returns-value]
+
+        methods = {"/a/R": bad_reply, "/a/F": bad_failure, "/a/C": bad_cancel, UNARY: echo}
+        async with (
+            bed({path: Unary(start) for path, start in methods.items()}) as served,
+            grpc.aio.insecure_channel(served.address) as channel,
+        ):
+            assert (await failure(channel.unary_unary("/a/R")(b""))).code() is grpc.StatusCode.INTERNAL
+            assert (await failure(channel.unary_unary("/a/F")(b""))).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            await failure(channel.unary_unary("/a/C")(b"", timeout=0.1))
+            await calls.get()
+            assert await channel.unary_unary(UNARY)(b"fine") == b"fine"
+
+    with quiet():
+        run(main)
+
+
+def test_a_compressed_stream() -> None:
+    """Each message is undone as it is read; a bomb ends that call only."""
+
+    async def main() -> None:
+        front = make(METHODS, Limits(max_message_bytes=100_000), Tls())
+        async with grpc.aio.insecure_channel(await front.start(), compression=grpc.Compression.Gzip) as channel:
+            stream = channel.stream_stream("/a/Stream")()
+            for word in (b"one" * 1000, b"two" * 1000):
+                await stream.write(word)
+                assert await stream.read() == word
+            await stream.write(bytes(10_000_000))
+            assert await stream.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "router.limits.max_message_bytes" in str(await stream.details())
+            assert await channel.unary_unary(UNARY)(b"fine") == b"fine"
+        await front.drain(0)
+
+    run(main)
+
+
+def test_more_connections_than_allowed() -> None:
+    """One too many is closed at once and counted; when another goes, there is room again."""
+
+    async def main() -> None:
+        async with bed(http2=Http2Limits(max_connections=1)) as served:
+            first = await served.peer()
+            first.greet()
+            await first.frame(frames.SETTINGS)
+            second = await served.peer()
+            assert await second.rest() == b""
+            counters = served.front.counters
+            assert (counters.connections_open, counters.connections_refused) == (1, 1)
+            first.send(frames.PREFACE)  # breaks the protocol
+            await first.rest()
+            await served.works()
+
+    with quiet():
+        run(main)
+
+
+def test_counters() -> None:
+    """What the router's metrics export: connections, calls, resets, refusals by reason."""
+
+    async def main() -> None:
+        async with bed() as served:
+            async with grpc.aio.insecure_channel(served.address) as channel:
+                for _ in range(3):
+                    await channel.unary_unary(UNARY)(b"x")
+                await failure(channel.unary_unary("/a/Nothing")(b"x"))
+            counters = served.front.counters
+            assert (counters.connections, counters.streams) == (1, 4)
+            assert counters.refused == {"unknown_path": 1}
+
+    run(main)
+
+
+def test_a_drain_under_load_loses_nothing() -> None:
+    """Every call that was begun before the listener closed is answered or safely refused, never half done."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        front = make({UNARY: Unary(lambda call: loop.call_later(0.01, call.reply, call.message))}, Limits(), Tls())
+        address = await front.start()
+        channels = [
+            grpc.aio.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),)) for _ in range(4)
+        ]
+        done: list[bytes] = []
+        refused: list[str] = []
+        enough = asyncio.Event()
+
+        async def caller(channel: grpc.aio.Channel) -> None:
+            while not refused:
+                try:
+                    done.append(await channel.unary_unary(UNARY)(b"x"))
+                except grpc.aio.AioRpcError as error:
+                    refused.append(error.code().name)
+                if len(done) > 200:
+                    enough.set()
+
+        callers = [asyncio.ensure_future(caller(channel)) for channel in channels for _ in range(8)]
+        await enough.wait()
+        await front.drain(PATIENCE_S)
+        await asyncio.gather(*callers)
+        assert set(done) == {b"x"}
+        assert set(refused) == {"UNAVAILABLE"}
+        for channel in channels:
+            await channel.close()
+
+    run(main)
+
+
+def test_a_drain_does_not_wait_for_a_peer_that_takes_nothing() -> None:
+    """Its connection is aborted a little after the grace."""
+
+    async def main() -> None:
+        replied = asyncio.Event()
+
+        def flood(call: UnaryCall) -> None:
+            call.reply(bytes(30_000_000))
+            replied.set()
+
+        front = make({UNARY: Unary(flood)}, Limits(), Tls())
+        served = Bed(front, await front.start())
+        peer = await served.peer()
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        peer.greet(INITIAL_WINDOW_SIZE=2**31 - 1)
+        peer.send(frames.window_update(0, 2**31 - 1 - 65_535), peer.request(1))
+        await replied.wait()
+        await front.drain(0)
+        assert front.counters.connections_open == 0
+        served.close()
+        await peer.rest()
+
+    run(main)
+
+
+def certificate(folder: Path) -> Tls:
+    """A key pair for localhost, made for this test run."""
+    paths = Tls(certificate=str(folder / "chain.pem"), key=str(folder / "key.pem"))
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*command, "-keyout", paths.key, "-out", paths.certificate], check=True, capture_output=True)
+    return paths
+
+
+@pytest.mark.parametrize("runner", [uvloop.run, asyncio.run], ids=["uvloop", "asyncio"])
+def test_tls(tmp_path: Path, runner: Callable[[Awaitable[None]], None]) -> None:
+    """With a certificate the port speaks TLS and h2 by ALPN; a client that does not ask for h2 is refused."""
+    tls = certificate(tmp_path)
+
+    async def main() -> None:
+        front = make(METHODS, Limits(), tls)
+        port = int((await front.start()).rpartition(":")[2])
+        credentials = grpc.ssl_channel_credentials(Path(tls.certificate).read_bytes())
+        async with grpc.aio.secure_channel(f"localhost:{port}", credentials) as channel:
+            assert await channel.unary_unary(UNARY)(b"safe") == b"safe"
+            assert await channel.unary_unary(UNARY)(bytes(3_000_000)) == bytes(3_000_000)
+        context = ssl.create_default_context(cafile=tls.certificate)
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="localhost")
+            writer.write(frames.PREFACE)
+            assert await reader.read() == b""
+            writer.close()
+        except ConnectionError:
+            pass
+        assert front.counters.connections_refused == 1
+        await front.drain(0)
+
+    runner(asyncio.wait_for(main(), PATIENCE_S))
+
+
+def test_unusable_tls_files_are_an_error(tmp_path: Path) -> None:
+    """Missing or nonsense: the front is not made, and the setting is named."""
+    nonsense = tmp_path / "nonsense.pem"
+    nonsense.write_text("nonsense")
+    for path in (tmp_path / "missing.pem", nonsense):
+        with pytest.raises(ConfigurationError, match=r"router\.tls\.certificate"):
+            make(METHODS, Limits(), Tls(certificate=str(path), key=str(path)))
+
+
+def test_a_taken_port_is_an_error() -> None:
+    """OSError, not a second server that shares the port."""
+
+    async def main() -> None:
+        async with bed() as served:
+            front = Http2Front(METHODS, "127.0.0.1", served.port, Limits(), Tls())
+            with pytest.raises(OSError, match="in use"):
+                await front.start()
+            await front.drain(0)
+
+    run(main)
+
+
+def test_a_stream_that_nobody_reads_waits() -> None:
+    """`send` waits for the caller's window; nothing piles up meanwhile."""
+
+    async def main() -> None:
+        sent: list[int] = []
+
+        async def flood(call: StreamCall) -> None:
+            for number in range(100):
+                await call.send(bytes(50_000))
+                sent.append(number)
+
+        async with bed({"/a/Stream": Stream(flood)}) as served:
+            peer = await served.peer()
+            peer.greet(INITIAL_WINDOW_SIZE=100_000)
+            block = peer.encoder.encode(headers("/a/Stream"))
+            peer.send(frames.header_frames(1, block, frames.END_STREAM, 2**14), frames.ping(b"are we ?"))
+            received = 0
+            while received < 65_535:  # the connection's window
+                received += len((await peer.frame(frames.DATA))[1])
+            assert sent == [0]
+            peer.send(frames.window_update(0, 2**30), frames.window_update(1, 2**30))
+            while received < 100 * 50_005:
+                received += len((await peer.frame(frames.DATA))[1])
+            stream_id, block = await peer.frame(frames.HEADERS)
+            assert (stream_id, b"grpc-status\x010" in block) == (1, True)
+
+    run(main)
