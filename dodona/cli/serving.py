@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
 import orjson
 import typer
@@ -24,6 +24,8 @@ from serving.agent.plan import VersionStatus
 from serving.errors import DodonaError
 from serving.log import configure
 from serving.spec import ModelSpec, State
+
+_SAME_WISH_S: Final = 0.3
 
 
 class Output:
@@ -128,17 +130,25 @@ async def serve(settings: ClusterSettings, output: Output) -> None:
 
 
 def _stop_on_signals(cluster: LocalCluster, output: Output) -> asyncio.Event:
-    """The first signal drains, the second kills."""
+    """The first signal drains, a later one kills.
+
+    `timeout` and process supervisors signal the process and then its group: what comes at the same time is one wish.
+    """
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    patient_until = 0.0
 
     def asked() -> None:
-        if stop.is_set():
+        nonlocal patient_until
+        if not stop.is_set():
+            patient_until = loop.time() + _SAME_WISH_S
+            stop.set()
+        elif loop.time() > patient_until:
             output.say("[yellow]stopping at once[/]")
             cluster.kill()
-        stop.set()
 
     for name in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(name, asked)
+        loop.add_signal_handler(name, asked)
     return stop
 
 

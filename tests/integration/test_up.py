@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 
 import psutil
@@ -225,8 +226,10 @@ def test_killed_router_comes_back_where_it_was(up, client):
     until(answered)
 
 
-def test_sigterm_answers_what_was_accepted(tmp_path):
-    """A request that runs when SIGTERM comes is answered; then every process is gone, and the exit code is 0."""
+@pytest.mark.parametrize("signals", [1, 3])
+def test_sigterm_answers_what_was_accepted(tmp_path, signals):
+    """A request that runs when SIGTERM comes is answered; then every process is gone, and the exit code is 0. Signals
+    that come together, as from `timeout`, are one wish."""
     pack_echo(tmp_path / "models", "slow", delay_s=1.0)
     with Up(tmp_path) as up:
         address = up.event("started")["grpc"]
@@ -238,7 +241,8 @@ def test_sigterm_answers_what_was_accepted(tmp_path):
             asking.start()
             with Client(f"grpc://{address}", timeout_s=20) as other:
                 until(lambda: other.status().in_flight == 1)
-            up.send(signal.SIGTERM)
+            for _ in range(signals):
+                up.send(signal.SIGTERM)
             asking.join(20)
         assert [answer.outputs["x"].tolist() for answer in answers] == [[[1.0, 2.0]]]
         up.event("stopped")
@@ -256,6 +260,7 @@ def test_second_signal_ends_everything_at_once(tmp_path):
         router_of(up).suspend()
         up.send(signal.SIGINT)
         up.event("draining")
+        time.sleep(0.5)  # signals that come together are one wish
         up.send(signal.SIGINT)
         up.event("stopped")
         assert up.ended() == 0
