@@ -7,7 +7,7 @@ A version is known while a worker serves it or an agent wants it. A pool without
 says that its version is on its way (its requests wait), or while no agent is connected to say otherwise.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from protos import link_pb2
@@ -45,6 +45,8 @@ class Catalogue:
         self._metrics = metrics
         self._pools: dict[str, dict[str, Pool]] = {}
         self._indexes: dict[str, list[IndexEntry]] = {}
+        self._entries: dict[str, list[IndexEntry]] = {}
+        """Model name -> what all agents say of it."""
         self._resolved: dict[tuple[str, str], Pool] = {}
 
     # What edges ask.
@@ -79,7 +81,7 @@ class Catalogue:
 
     def index(self, ready_only: bool = False) -> list[IndexEntry]:
         """Every version that is served or that an agent knows of, by name and age."""
-        entries = {(entry.name, entry.version): entry for entry in self._entries()}
+        entries = {(entry.name, entry.version): entry for known in self._entries.values() for entry in known}
         for pool in self.pools():
             key = (pool.spec.name, pool.spec.version)
             known = entries.get(key)
@@ -93,11 +95,9 @@ class Catalogue:
 
     def labels(self, name: str) -> Mapping[str, str]:
         """Label -> version. What agents read in model.yaml now wins over what a worker read when it loaded."""
-        for entry in self._entries():
-            if entry.name == name and entry.labels:
-                return entry.labels
-        if any(entry.name == name for entry in self._entries()):
-            return {}
+        known = self._entries.get(name, ())
+        if known:
+            return next((entry.labels for entry in known if entry.labels), {})
         served = [pool.served for pool in self._pools.get(name, {}).values() if pool.served]
         newest = max(served, key=lambda one: version_key(one.spec.version), default=None)
         return newest.labels if newest else {}
@@ -135,19 +135,18 @@ class Catalogue:
         for entry in self._indexes[agent]:
             if entry.version and entry.state in _ON_ITS_WAY:
                 self._pool_of(ModelSpec(entry.name, entry.version))
-        self._settle()
+        self._gather()
 
     def agent_left(self, agent: str) -> None:
         """Its last word on what is wanted no longer counts; replicas that still serve go on."""
         self._indexes.pop(agent, None)
-        self._settle()
+        self._gather()
 
     def orphans(self) -> list[Pool]:
         """Pools that nobody serves and no agent wants: their waiting requests are to be refused, then `forget`."""
         if not self._indexes:
             return []
-        wanted = {(entry.name, entry.version) for entry in self._entries() if entry.state in _ON_ITS_WAY}
-        return [pool for pool in self.pools() if not pool.ready and (pool.spec.name, pool.spec.version) not in wanted]
+        return [pool for pool in self.pools() if not pool.ready and not self._on_its_way(pool.spec)]
 
     def forget(self, pool: Pool) -> None:
         versions = self._pools[pool.spec.name]
@@ -159,16 +158,23 @@ class Catalogue:
 
     def reason(self, name: str, version: str) -> str:
         """Why a version is not ready, in the agent's words; empty if nobody says."""
-        for entry in self._entries():
-            if entry.name == name and entry.version in (version, "") and entry.state is not State.READY:
+        for entry in self._entries.get(name, ()):
+            if entry.version in (version, "") and entry.state is not State.READY:
                 return entry.reason or entry.state.value.lower()
         return ""
 
     # Inside.
 
-    def _entries(self) -> Iterator[IndexEntry]:
+    def _gather(self) -> None:
+        self._entries = {}
         for entries in self._indexes.values():
-            yield from entries
+            for entry in entries:
+                self._entries.setdefault(entry.name, []).append(entry)
+        self._settle()
+
+    def _on_its_way(self, spec: ModelSpec) -> bool:
+        known = self._entries.get(spec.name, ())
+        return any(entry.version == spec.version and entry.state in _ON_ITS_WAY for entry in known)
 
     def _settle(self) -> None:
         self._resolved.clear()
@@ -201,7 +207,7 @@ class Catalogue:
 
     def _missing(self, name: str, version: str) -> ModelNotFound | Unavailable:
         label = self.labels(name).get(version or "stable", "")
-        entries = [entry for entry in self._entries() if entry.name == name]
+        entries = self._entries.get(name, ())
         for entry in entries:
             if not version or entry.version in (version, label, ""):
                 return Unavailable(

@@ -51,15 +51,17 @@ class Core:
             uptime_s=now - self.started_at,
             draining=self.dispatcher.draining,
             workers=self.peers.status(now),
-            models=[self._model(entry) for entry in self.catalogue.index()],
+            models=self._models(),
             listeners=[admin_pb2.Listener(protocol=name, address=at) for name, at in self.listeners.items()],
             pending=sum(pool.pending for pool in self.catalogue.pools()),
             in_flight=self.dispatcher.in_flight,
         )
 
-    def _model(self, entry: IndexEntry) -> admin_pb2.ModelVersion:
+    def _models(self) -> list[admin_pb2.ModelVersion]:
         pools = {(pool.spec.name, pool.spec.version): pool for pool in self.catalogue.pools()}
-        pool = pools.get((entry.name, entry.version))
+        return [self._model(entry, pools.get((entry.name, entry.version))) for entry in self.catalogue.index()]
+
+    def _model(self, entry: IndexEntry, pool: Pool | None) -> admin_pb2.ModelVersion:
         labels = self.catalogue.labels(entry.name)
         row = admin_pb2.ModelVersion(
             name=entry.name,
