@@ -27,6 +27,9 @@ def main() -> int:
     configure(settings.name, settings.log_level)
     try:
         loop.run(run(settings, arguments.status_fd))
+    except ConfigurationError as error:
+        sys.stderr.write(f"router: {error}\n")
+        return 2
     except OSError as error:
         sys.stderr.write(f"router: cannot listen: {error}\n")
         return 1

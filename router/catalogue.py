@@ -76,6 +76,10 @@ class Catalogue:
         pools = self._pools.get(name, {})
         return sorted((version for version, pool in pools.items() if pool.ready), key=version_key)
 
+    def holds(self, pool: Pool) -> bool:
+        """Whether the pool can still get replicas; False once it was forgotten."""
+        return self._pools.get(pool.spec.name, {}).get(pool.spec.version) is pool
+
     def pools(self) -> list[Pool]:
         return [pool for versions in self._pools.values() for pool in versions.values()]
 

@@ -10,12 +10,12 @@ is lost, or gives work back unstarted, the work is sent once more: predictions h
 whole budget, so that a request that kills workers kills two at most.
 """
 
-import logging
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from protos import link_pb2
 from router.catalogue import Catalogue
+from router.failures import FailureLog
 from router.metrics import RouterMetrics
 from router.policy.deadlines import DeadlineSlots
 from router.pool import Pool, Seat
@@ -25,12 +25,14 @@ from router.settings import Limits
 from serving.errors import Cancelled, DeadlineExceeded, DodonaError, Shed, Unavailable, from_status
 from serving.link.framing import LinkError
 
-log = logging.getLogger(__name__)
-
 MAX_ATTEMPTS: Final = 2
 # A caller's own timer runs out at the deadline; to tell it the true reason the answer must be on its way before.
 _EARLY_S: Final = 0.02
 _EARLY_SHARE: Final = 0.1
+
+
+class Timer(Protocol):
+    def cancel(self) -> None: ...
 
 
 class Dispatcher:
@@ -43,7 +45,7 @@ class Dispatcher:
         metrics: RouterMetrics,
         *,
         clock: Callable[[], float],
-        call_at: Callable[[float, Callable[[], None]], object],
+        call_at: Callable[[float, Callable[[], None]], Timer],
     ) -> None:
         self.in_flight = 0
         """Requests accepted and not yet answered."""
@@ -55,6 +57,8 @@ class Dispatcher:
         self._call_at = call_at
         self._deadlines: DeadlineSlots[Inference] = DeadlineSlots()
         self._wake_at = float("inf")
+        self._timer: Timer | None = None
+        self._failures = FailureLog(clock)
         self._next_id = 0
         self._idle: Callable[[], None] | None = None
 
@@ -84,13 +88,17 @@ class Dispatcher:
             self._enqueue(inference, now)
 
     def cancel(self, inference: Inference) -> None:
-        """The caller has gone. Idempotent, and harmless after the answer."""
+        """The caller has gone. Idempotent, and harmless after the answer.
+
+        A caller whose time is up also leaves, often a moment before our own clock says so: that counts as a deadline.
+        """
         if inference.answered:
             return
+        late = self._clock() >= _early(inference.deadline, inference.queued_at)
+        error: DodonaError = _late(inference) if late else Cancelled("the caller went away")
         self._withdraw(inference)
+        self._record(inference, error)
         self._close(inference)
-        inference.pool.metrics.failed(Cancelled.status)
-        inference.pool.statistics.refused(self._clock() - inference.queued_at)
 
     # Replicas.
 
@@ -125,15 +133,13 @@ class Dispatcher:
 
     def on_lost(self, replica: Replica) -> None:
         """A replica has gone without a word: what it had in hand is sent once more, or answered UNAVAILABLE."""
-        for pool in self._catalogue.leave(replica):
-            self._hurry(pool)
+        self._catalogue.leave(replica)
         orphaned, replica.in_flight = list(replica.in_flight.values()), {}
         for inference in orphaned:
             self._free(inference)
             if not inference.answered:
                 self._again(inference, Unavailable(f"worker {replica.name} was lost while it had this request"))
-        for pool in {inference.pool for inference in orphaned}:
-            self.refill(pool)
+        self.sweep()
 
     def refill(self, pool: Pool) -> None:
         """Bind waiting requests while replicas have room."""
@@ -209,7 +215,7 @@ class Dispatcher:
 
     def _again(self, inference: Inference, error: DodonaError) -> None:
         """Send it once more to whichever replica has room first; `error` is the answer if the budget is spent."""
-        if inference.attempts >= MAX_ATTEMPTS:
+        if inference.attempts >= MAX_ATTEMPTS or not self._catalogue.holds(inference.pool):
             self._fail(inference, error)
             return
         inference.pool.metrics.retries.inc()
@@ -230,18 +236,17 @@ class Dispatcher:
         inference.on_reply(response)
 
     def _fail(self, inference: Inference, error: DodonaError) -> None:
+        self._record(inference, error)
+        self._close(inference)
+        inference.on_error(error)
+
+    def _record(self, inference: Inference, error: DodonaError) -> None:
         seconds = self._clock() - inference.queued_at
         metrics = inference.pool.metrics
         metrics.request_seconds.observe(seconds)
         metrics.failed(error.status)
         inference.pool.statistics.refused(seconds)
-        log.info(
-            "request failed",
-            extra={"request_id": inference.request_id, "model": str(inference.pool.spec), "status": error.status.name}
-            | {"error": str(error), "seconds": round(seconds, 6)},
-        )
-        self._close(inference)
-        inference.on_error(error)
+        self._failures.add(inference, error, seconds)
 
     def _close(self, inference: Inference) -> None:
         inference.answered = True
@@ -271,8 +276,10 @@ class Dispatcher:
     def _arm(self) -> None:
         due = self._deadlines.next_due()
         if due is not None and due < self._wake_at:
+            if self._timer is not None:
+                self._timer.cancel()
             self._wake_at = due
-            self._call_at(due, self.expire)
+            self._timer = self._call_at(due, self.expire)
 
     def expire(self) -> None:
         """Answer every request whose time is up. Scheduled by itself; calling it early or twice is harmless."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from protos import link_pb2
 from router.pool import Seat
 from router.request import Inference
-from serving.link.framing import encode
+from serving.link.framing import DEFAULT_MAX_FRAME_BYTES, encode, portions
 
 
 class Replica:
@@ -21,6 +21,7 @@ class Replica:
         write: Callable[[Iterable[bytes]], None],
         soon: Callable[[Callable[[], None]], object],
         clock: Callable[[], float],
+        max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
     ) -> None:
         self.hello = hello
         self.name = hello.name
@@ -33,6 +34,7 @@ class Replica:
         self._write = write
         self._soon = soon
         self._clock = clock
+        self._max_frame_bytes = max_frame_bytes
         self._work: list[Inference] = []
         self._cancels: list[int] = []
         self._flush_due = False
@@ -53,11 +55,13 @@ class Replica:
             self._soon(self.flush)
 
     def flush(self) -> None:
-        """Write one frame with all work of this turn, and one with all cancels."""
+        """Write one frame with all work of this turn (more where it would be too large), and one with all cancels."""
         self._flush_due = False
         if self._work:
-            batch, self._work = self._work, []
-            self._write(encode(link_pb2.Envelope(work=self._columns(batch)), [entry.message for entry in batch]))
+            work, self._work = self._work, []
+            for start, end in portions([len(entry.message) for entry in work], self._max_frame_bytes):
+                part = work[start:end]
+                self._write(encode(link_pb2.Envelope(work=self._columns(part)), [entry.message for entry in part]))
         if self._cancels:
             ids, self._cancels = self._cancels, []
             self._write(encode(link_pb2.Envelope(cancel=link_pb2.Cancel(ids=ids))))

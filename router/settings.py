@@ -2,11 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from serving.link.address import checked_address
 from serving.settings import Settings
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+# What a frame holds beside the message: the envelope with its columns.
+FRAME_OVERHEAD_BYTES = 64 * 1024
+
 PositiveInt = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0)]
 
@@ -36,7 +40,7 @@ class Tls(Settings):
 
 
 class Link(Settings):
-    address: str = "unix:.dodona/link.sock"
+    address: Annotated[str, AfterValidator(checked_address)] = "unix:.dodona/link.sock"
     """Where workers dial in: `unix:PATH` or `HOST:PORT`."""
     token: SecretStr = SecretStr("")
     """Shared secret that workers must present; empty = none asked for."""
@@ -70,3 +74,12 @@ class RouterSettings(Settings):
     tls: Tls = Tls()
     limits: Limits = Limits()
     link: Link = Link()
+
+    @model_validator(mode="after")
+    def _messages_fit_frames(self) -> "RouterSettings":
+        least = self.limits.max_message_bytes + FRAME_OVERHEAD_BYTES
+        if self.link.max_frame_bytes < least:
+            raise ValueError(
+                f"link.max_frame_bytes must be at least limits.max_message_bytes + {FRAME_OVERHEAD_BYTES} = {least}"
+            )
+        return self

@@ -26,6 +26,7 @@ class Operators:
         self._ids = count(1)
 
     def joined(self, agent: str, write: Write) -> None:
+        self.left(agent)  # one that dials again has forgotten what its earlier connection was asked
         self._agents[agent] = write
 
     def left(self, agent: str) -> None:

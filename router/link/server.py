@@ -12,11 +12,13 @@ from protos import link_pb2
 from router.link.peers import Agent, Peers
 from router.replica import Replica
 from router.settings import Link
+from serving.link.address import parse_address
 from serving.link.framing import PROTOCOL_VERSION, FrameReader, LinkError, encode
 
 log = logging.getLogger(__name__)
 
 _HELLO_TIMEOUT_S = 10.0
+_LINGER_S = 5.0  # for the Goodbye to leave
 
 
 class Connection(asyncio.Protocol):
@@ -28,6 +30,7 @@ class Connection(asyncio.Protocol):
         self._reader = FrameReader(server.settings.max_frame_bytes)
         self._transport: asyncio.Transport | None = None
         self._heard_at = server.clock()
+        self._closing = False
         self._beat = 0
         self._beat_sent_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -43,17 +46,24 @@ class Connection(asyncio.Protocol):
         self._heard_at = self._server.clock()
         try:
             for envelope, payload in self._reader.feed(received):
+                if self._closing:
+                    return
                 self._frame(envelope, payload)
         except LinkError as error:
+            log.warning("link refused", extra={"peer": self.peer.name if self.peer else "", "reason": str(error)})
             self.close(str(error))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.discard(self)
         if self._timer is not None:
             self._timer.cancel()
-        if self.peer is not None:
-            log.info("peer left", extra={"peer": self.peer.name, "error": str(exc or "")})
-            self._server.peers.left(self.peer)
+        self._leave(str(exc or ""))
+
+    def _leave(self, reason: str) -> None:
+        peer, self.peer = self.peer, None
+        if peer is not None:
+            log.info("peer left", extra={"peer": peer.name, "reason": reason})
+            self._server.peers.left(peer)
 
     # Frames.
 
@@ -62,11 +72,13 @@ class Connection(asyncio.Protocol):
             self._transport.writelines(buffers)
 
     def close(self, reason: str) -> None:
-        """Say why, then hang up."""
-        log.warning("link closed", extra={"peer": self.peer.name if self.peer else "", "reason": reason})
+        """Say why, then hang up. The peer counts as gone from now on, also where its end takes nothing any more."""
         self.write(encode(link_pb2.Envelope(goodbye=link_pb2.Goodbye(reason=reason))))
+        self._closing = True
         if self._transport is not None:
             self._transport.close()
+            asyncio.get_running_loop().call_later(_LINGER_S, self._transport.abort)
+        self._leave(reason)
 
     def _frame(self, envelope: link_pb2.Envelope, payload: memoryview) -> None:
         frame = envelope.WhichOneof("frame")
@@ -90,7 +102,13 @@ class Connection(asyncio.Protocol):
         self._server.replace(hello.name)
         loop = asyncio.get_running_loop()
         if hello.role == link_pb2.ROLE_WORKER:
-            self.peer = Replica(hello, write=self.write, soon=loop.call_soon, clock=self._server.clock)
+            self.peer = Replica(
+                hello,
+                write=self.write,
+                soon=loop.call_soon,
+                clock=self._server.clock,
+                max_frame_bytes=settings.max_frame_bytes,
+            )
         elif hello.role == link_pb2.ROLE_AGENT:
             self.peer = Agent(hello, self._server.clock())
         else:
@@ -121,9 +139,7 @@ class Connection(asyncio.Protocol):
         now = self._server.clock()
         silent_s = now - self._heard_at
         if silent_s > self._server.settings.heartbeat_timeout_s:
-            log.warning("peer is silent", extra={"peer": self.peer.name if self.peer else "", "seconds": silent_s})
-            if self._transport is not None:
-                self._transport.abort()
+            self.close(f"silent for {silent_s:.1f} s, link.heartbeat_timeout_s is over")
             return
         self._beat += 1
         self._beat_sent_at = now
@@ -152,8 +168,9 @@ class LinkServer:
         """Listen; returns the address to dial. Raises OSError."""
         loop = asyncio.get_running_loop()
         address = self.settings.address
-        if address.startswith("unix:"):
-            path = _cleared(Path(address.removeprefix("unix:")))
+        kind, host, port = parse_address(address)
+        if kind == "unix":
+            path = _cleared(Path(host))
             before = os.umask(0o177)  # only this user may dial
             try:
                 self._server = await loop.create_unix_server(lambda: Connection(self), str(path))
@@ -161,10 +178,9 @@ class LinkServer:
                 os.umask(before)
             self._socket_path = path
             return f"unix:{path}"
-        host, _, port = address.rpartition(":")
-        self._server = await loop.create_server(lambda: Connection(self), host, int(port))
+        self._server = await loop.create_server(lambda: Connection(self), host, port)
         bound = self._server.sockets[0].getsockname()
-        return f"{bound[0]}:{bound[1]}"
+        return f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
 
     def replace(self, name: str) -> None:
         """A peer that dials again under its name (its old connection may be half dead) takes over from itself."""

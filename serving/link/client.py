@@ -12,6 +12,7 @@ from random import Random
 from typing import Final, Protocol, cast
 
 from protos import link_pb2
+from serving.link.address import parse_address
 from serving.link.framing import DEFAULT_MAX_FRAME_BYTES, FrameReader, LinkError, encode
 
 _FIRST_DELAY_S: Final = 0.05
@@ -32,16 +33,6 @@ class Peer(Protocol):
 
     def lost(self, reason: str) -> None:
         """A connection that had been welcomed is gone; `run` dials again."""
-
-
-def parse_address(address: str) -> tuple[str, str, int]:
-    """("unix", path, 0) of `unix:PATH`, ("tcp", host, port) of `HOST:PORT` or `[V6]:PORT`. Raises ValueError."""
-    if address.startswith("unix:") and len(address) > len("unix:"):
-        return "unix", address.removeprefix("unix:"), 0
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"{address!r} is not a link address; write unix:PATH or HOST:PORT")
-    return "tcp", host.strip("[]"), int(port)
 
 
 class LinkClient:

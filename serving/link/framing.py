@@ -15,6 +15,9 @@ from protos import link_pb2
 PROTOCOL_VERSION: Final = 1
 DEFAULT_MAX_FRAME_BYTES: Final = 256 * 1024 * 1024
 
+COLUMNS_BYTES: Final = 512
+"""What one request may add to an envelope: numbers, its request id, its trace context."""
+
 _HEAD: Final = Struct("<II")
 
 
@@ -39,6 +42,21 @@ def cut(payload: memoryview, sizes: Sequence[int]) -> list[bytes]:
         parts.append(bytes(payload[start : start + size]))
         start += size
     return parts
+
+
+def portions(sizes: Sequence[int], limit: int) -> list[tuple[int, int]]:
+    """Ranges (start, end) of neighbours whose payloads fit one frame of `limit` bytes with their envelope's columns;
+    one that is too large by itself stands alone."""
+    ranges: list[tuple[int, int]] = []
+    start = used = 0
+    for index, size in enumerate(sizes):
+        needed = size + COLUMNS_BYTES
+        if index > start and used + needed > limit:
+            ranges.append((start, index))
+            start, used = index, 0
+        used += needed
+    ranges.append((start, len(sizes)))
+    return ranges
 
 
 class FrameReader:

@@ -11,7 +11,7 @@ from protos import link_pb2
 from router.compose import compose
 from router.core import Core
 from router.link.server import LinkServer
-from router.settings import Link, RouterSettings
+from router.settings import Limits, Link, RouterSettings
 from serving.link.framing import FrameReader, encode
 from tests.router.cluster import model
 
@@ -73,7 +73,9 @@ class Bench:
 async def bench(tmp_path: Path, **link: object) -> AsyncIterator[Bench]:
     loop = asyncio.get_running_loop()
     settings = Link(address=f"unix:{tmp_path}/l.sock", token=SecretStr("secret"), **link)  # type: ignore[arg-type]
-    core = compose(RouterSettings(link=settings), clock=loop.time, call_at=loop.call_at)
+    core = compose(
+        RouterSettings(link=settings, limits=Limits(max_message_bytes=100_000)), clock=loop.time, call_at=loop.call_at
+    )
     server = LinkServer("r", settings, core.peers, loop.time)
     made = Bench(core, server, await server.start())
     try:

@@ -10,7 +10,7 @@ from router.replica import Replica
 from router.request import Inference
 from router.settings import Limits, RouterSettings
 from serving.errors import DodonaError
-from serving.link.framing import FrameReader, cut
+from serving.link.framing import DEFAULT_MAX_FRAME_BYTES, FrameReader, cut
 from serving.status import Status
 
 
@@ -54,17 +54,27 @@ class Caller:
 class Worker:
     """The far end of a link: sees the frames the router writes, answers as the test says."""
 
-    def __init__(self, cluster: "Cluster", name: str) -> None:
+    def __init__(self, cluster: "Cluster", name: str, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES) -> None:
         self.cluster = cluster
-        self.reader = FrameReader()
+        self.reader = FrameReader(max_frame_bytes)
+        self.frames: list[int] = []
+        """How many requests each Work frame held."""
         self.work: dict[int, bytes] = {}
         self.cancelled: list[int] = []
         hello = link_pb2.Hello(protocol_version=1, role=link_pb2.ROLE_WORKER, name=name, framework="echo")
-        self.replica = Replica(hello, write=self._receive, soon=cluster.soon.append, clock=lambda: cluster.now)
+        self.replica = Replica(
+            hello,
+            write=self._receive,
+            soon=cluster.soon.append,
+            clock=lambda: cluster.now,
+            max_frame_bytes=max_frame_bytes,
+        )
         cluster.core.peers.joined(self.replica, self._receive)
 
     def _receive(self, buffers: Iterable[bytes]) -> None:
         for envelope, payload in self.reader.feed(b"".join(buffers)):
+            if envelope.work.ids:
+                self.frames.append(len(envelope.work.ids))
             self.work.update(
                 zip(envelope.work.ids, cut(payload, envelope.work.sizes), strict=True) if len(payload) else ()
             )
@@ -98,16 +108,30 @@ class Worker:
         self.cluster.turn()
 
 
+class ScheduledCall:
+    def __init__(self, timers: list["ScheduledCall"], when: float, call: Callable[[], None]) -> None:
+        self.timers, self.when, self.call = timers, when, call
+
+    def cancel(self) -> None:
+        if self in self.timers:
+            self.timers.remove(self)
+
+
 class Cluster:
     def __init__(self, limits: Limits | None = None) -> None:
         self.now = 100.0
         self.soon: list[Callable[[], None]] = []
-        self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.timers: list[ScheduledCall] = []
         self.core = compose(
             RouterSettings(limits=limits or Limits()),
             clock=lambda: self.now,
-            call_at=lambda when, call: self.timers.append((when, call)),
+            call_at=self._call_at,
         )
+
+    def _call_at(self, when: float, call: Callable[[], None]) -> "ScheduledCall":
+        timer = ScheduledCall(self.timers, when, call)
+        self.timers.append(timer)
+        return timer
 
     def turn(self) -> None:
         """The rest of this turn of the event loop."""
@@ -117,9 +141,9 @@ class Cluster:
     def advance(self, seconds: float) -> None:
         """Let time pass, running what was scheduled."""
         self.now += seconds
-        while due := [timer for timer in self.timers if timer[0] <= self.now]:
+        while due := [timer for timer in self.timers if timer.when <= self.now]:
             self.timers.remove(due[0])
-            due[0][1]()
+            due[0].call()
         self.turn()
 
     def agent(self, *entries: link_pb2.IndexEntry, name: str = "agent") -> Agent:
@@ -133,7 +157,14 @@ class Cluster:
         self.core.peers.heard(agent, envelope, memoryview(b""))
         self.turn()
 
-    def call(self, message: bytes | None = None, timeout_s: float | None = None, request_id: str = "r") -> Caller:
+    def call(
+        self,
+        message: bytes | None = None,
+        timeout_s: float | None = None,
+        request_id: str = "r",
+        *,
+        turn: bool = True,
+    ) -> Caller:
         """Send a request as an edge does; refusals at once raise."""
         caller = Caller()
 
@@ -157,5 +188,6 @@ class Cluster:
             on_error=fail,
         )
         self.core.dispatcher.submit(caller.inference)
-        self.turn()
+        if turn:
+            self.turn()
         return caller

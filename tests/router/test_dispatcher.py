@@ -139,6 +139,56 @@ def test_deadline_at_the_worker_cancels_there() -> None:
     assert repr(late) == "DEADLINE_EXCEEDED"
 
 
+def test_caller_that_leaves_as_its_time_runs_out_counts_as_late() -> None:
+    """Its own clock is a little ahead of ours; metrics must not call a timeout a cancellation."""
+    cluster, _ = serving()
+    late, gone = cluster.call(timeout_s=1), cluster.call(timeout_s=10)
+    cluster.now += 0.99
+    for caller in (late, gone):
+        assert caller.inference
+        cluster.core.dispatcher.cancel(caller.inference)
+    statuses = {key[2]: child.value for key, child in cluster.core.metrics.requests.children.items()}
+    assert statuses == {"OK": 0, "DEADLINE_EXCEEDED": 1, "CANCELLED": 1}
+
+
+def test_one_timer_serves_all_deadlines() -> None:
+    """However deadlines come and go, no second timer is ever pending."""
+    cluster, worker = serving(window=1000)
+    for step in range(300):
+        cluster.call(timeout_s=0.05 if step % 5 == 0 else 30)
+        assert len(cluster.timers) == 1
+        cluster.advance(0.01)
+        worker.answer(*list(worker.work)[:1])
+
+
+def test_work_of_one_turn_is_cut_into_frames_the_worker_accepts() -> None:
+    """Many large requests at once must not break the link for all."""
+    cluster = Cluster()
+    worker = Worker(cluster, "w1", max_frame_bytes=3000)
+    worker.serve(model(), window=100)
+    callers = [cluster.call(request(rows=100), turn=False) for _ in range(6)]
+    cluster.turn()
+    assert len(worker.work) == 1, "a request of 100 rows fills the window"
+    for _ in callers:
+        worker.answer(*worker.work)
+    small = [cluster.call(request(id="x" * 900), turn=False) for _ in range(6)]
+    cluster.turn()
+    assert worker.frames[-3:] == [2, 2, 2]
+    worker.answer(*worker.work)
+    assert all(caller.reply == b"ok" for caller in callers + small)
+
+
+def test_work_of_a_forgotten_version_is_not_sent_again() -> None:
+    """The model was unloaded while its worker died: nobody will ever come for the request."""
+    cluster, worker = serving()
+    agent = cluster.agent(link_pb2.IndexEntry(name="m", version="1", state=link_pb2.STATE_READY))
+    caller = cluster.call()
+    worker.say(draining=link_pb2.Draining())
+    cluster.index(agent)
+    worker.die()
+    assert repr(caller) == "UNAVAILABLE"
+
+
 def test_default_deadline_of_the_model_then_of_the_router() -> None:
     """A caller that gives none gets the model's, and without that the router's 30 s."""
     cluster = Cluster()
