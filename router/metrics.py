@@ -44,10 +44,15 @@ class RouterMetrics:
         self.pending = self.metrics.gauge("dodona_pending", "Requests waiting in the router.", _BY_VERSION)
         self.in_flight = self.metrics.gauge("dodona_in_flight", "Requests at workers.", _BY_VERSION)
         self.replicas = self.metrics.gauge("dodona_replicas", "Replicas that are ready.", _BY_VERSION)
-        self.front = self.metrics.gauge("dodona_front", "Counts kept by the gRPC front.", ("figure",))
+        self.front = self.metrics.counter("dodona_front", "What the gRPC front counts.", ("figure",))
+        self.connections = self.metrics.gauge("dodona_front_connections", "Open connections of the gRPC front.")
         self.peers = self.metrics.gauge("dodona_link_peers", "Connected workers and agents.", ("role",))
 
     def forget(self, spec: ModelSpec) -> None:
-        """Drop the gauges of a version that has gone; its counters stay, as Prometheus expects."""
-        for family in (self.pending, self.in_flight, self.replicas):
-            family.remove(spec.name, spec.version)
+        """Drop the series of a version that has gone, so that versions that come and go do not add up for ever."""
+        for gauges in (self.pending, self.in_flight, self.replicas):
+            gauges.remove(spec.name, spec.version)
+        for counters in (self.requests, self.retries):
+            counters.remove(spec.name, spec.version)
+        for histograms in (self.request_seconds, self.queue_seconds):
+            histograms.remove(spec.name, spec.version)

@@ -33,7 +33,8 @@ def front_of(settings: RouterSettings, table: Methods, metrics: RouterMetrics) -
     from router.front.http2 import Http2Front
 
     front = Http2Front(table, settings.host, settings.grpc_port, settings.limits, settings.tls)
-    for figure in front.counters.figures():
+    metrics.connections.labels().source = partial(front.counters.read, "connections_open")
+    for figure in front.counters.totals():
         metrics.front.labels(figure).source = partial(front.counters.read, figure)
     return front
 

@@ -9,12 +9,15 @@ Label values come only from announced model versions, workers and fixed enumerat
 cardinality is bounded; `max_children` is the backstop.
 """
 
+import logging
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Generic, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
+
+log = logging.getLogger(__name__)
 
 # Fixed for all services so that quantiles can be added up over a fleet: a factor of about 2.15 from 100 us to 46 s.
 SECONDS_BUCKETS: Final = tuple(round(1e-4 * 10 ** (step / 3), 7) for step in range(18))
@@ -23,13 +26,19 @@ BYTES_BUCKETS: Final = tuple(float(4**power) for power in range(3, 14))
 
 
 class Counter:
-    __slots__ = ("value",)
+    """`inc` it, or give it a `source` that counts elsewhere and is asked at scrape time."""
+
+    __slots__ = ("source", "value")
 
     def __init__(self) -> None:
         self.value = 0.0
+        self.source: Callable[[], float] | None = None
 
     def inc(self, amount: float = 1) -> None:
         self.value += amount
+
+    def read(self) -> float:
+        return self.source() if self.source else self.value
 
 
 class Gauge:
@@ -87,6 +96,7 @@ class Family(Generic[Child]):
         self._make = make
         self._max_children = max_children
         self._overflow = make()
+        self._told = False
 
     def labels(self, *values: str) -> Child:
         """The child of these label values. Past `max_children` all share one child that is not exported."""
@@ -95,12 +105,20 @@ class Family(Generic[Child]):
             if len(values) != len(self.label_names):
                 raise ValueError(f"{self.name} takes labels {self.label_names}, got {values}")
             if len(self.children) >= self._max_children:
+                self._tell_overflow()
                 return self._overflow
             child = self.children[values] = self._make()
         return child
 
     def remove(self, *values: str) -> None:
-        self.children.pop(values, None)
+        """Forget every child whose label values begin with these."""
+        for key in [key for key in self.children if key[: len(values)] == values]:
+            del self.children[key]
+
+    def _tell_overflow(self) -> None:
+        if not self._told:
+            self._told = True
+            log.warning("too many series", extra={"metric": self.name, "max_children": self._max_children})
 
 
 class Metrics(Collector):
@@ -133,7 +151,7 @@ class Metrics(Collector):
         for counters in self._counters:
             metric = CounterMetricFamily(counters.name, counters.text, labels=counters.label_names)
             for values, counter in list(counters.children.items()):
-                metric.add_metric(values, counter.value)
+                metric.add_metric(values, counter.read())
             yield metric
         for gauges in self._gauges:
             gauge_metric = GaugeMetricFamily(gauges.name, gauges.text, labels=gauges.label_names)

@@ -17,7 +17,7 @@ def documented(section: str) -> dict[str, tuple[str, list[str]]]:
     text = re.split(r"^## ", PAGE.read_text(), flags=re.MULTILINE)
     rows = next(part for part in text if part.startswith(section))
     found = re.findall(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*) \|", rows, flags=re.MULTILINE)
-    return {name: (kind, labels.split(", ")) for name, kind, labels in found}
+    return {name: (kind, labels.split(", ") if labels else []) for name, kind, labels in found}
 
 
 def exported(metrics: Metrics) -> dict[str, tuple[str, list[str]]]:

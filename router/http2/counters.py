@@ -38,8 +38,9 @@ class Counters:
         self.failures[code] = self.failures.get(code, 0) + 1
 
     @classmethod
-    def figures(cls) -> tuple[str, ...]:
-        return cls.__slots__
+    def totals(cls) -> tuple[str, ...]:
+        """Names of the figures that only grow."""
+        return tuple(name for name in cls.__slots__ if name != "connections_open")
 
     def read(self, figure: str) -> int:
         """One figure as a number; those kept by reason are added up."""

@@ -92,13 +92,17 @@ def test_without_an_agent_the_last_word_stands() -> None:
     assert states == [(State.UNAVAILABLE, "no replica is connected")]
 
 
-def test_gauges_of_a_gone_version_go_too() -> None:
+def test_series_of_a_gone_version_go_too() -> None:
     """Version churn must not grow the metrics page for ever."""
     cluster = Cluster()
     worker = Worker(cluster, "w1")
     worker.serve(model())
     agent = cluster.agent(entry("1", READY))
+    cluster.call()
     assert cluster.core.metrics.replicas.children.keys() == {("m", "1")}
     worker.die()
     cluster.index(agent)
-    assert cluster.core.metrics.replicas.children == {}
+    families = cluster.core.metrics
+    assert [
+        family.children for family in (families.replicas, families.pending, families.requests, families.request_seconds)
+    ] == [{}, {}, {}, {}]

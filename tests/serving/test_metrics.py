@@ -58,14 +58,16 @@ def test_cardinality_is_bounded() -> None:
     assert page["c_total", (("model", "a"),)] == 2
 
 
-def test_removed_child_leaves_the_page() -> None:
-    """A version that has gone does not stay as a stale gauge."""
+def test_removed_children_leave_the_page() -> None:
+    """All series of a version that has gone, whatever their further labels."""
     metrics = Metrics()
-    family = metrics.gauge("g", "text", ["model"])
-    family.labels("a").set(1)
+    family = metrics.gauge("g", "text", ["model", "status"])
+    for model, status in (("a", "OK"), ("a", "INTERNAL"), ("b", "OK")):
+        family.labels(model, status).set(1)
     family.remove("a")
     family.remove("a")
-    assert not [name for name, _ in samples(metrics) if name == "g"]
+    left = [labels for name, labels in samples(metrics) if name == "g"]
+    assert left == [(("model", "b"), ("status", "OK"))]
 
 
 def test_process_figures_are_there_too() -> None:
