@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -ec
 .DEFAULT_GOAL := help
 
 .PHONY: help setup demo test check format proto bench lock clean
@@ -12,9 +14,11 @@ help: ## what can be made
 
 $(STAMP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3"; exit 1; }
-	@echo "setting up .venv (a minute or two the first time)"
+	@echo "setting up .venv: a minute or two the first time, a dot is a package"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements/dev.txt \
+		2>.venv/install-errors | awk '/^Collecting|^Requirement/ {printf "."; fflush()} /^Installing/ {print " installing"; fflush()}' \
+		|| { cat .venv/install-errors; exit 1; }
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --editable .
 	@touch $(STAMP)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from protos import link_pb2
 from router.metrics import RouterMetrics
-from router.policy.selection import choose_version
+from router.policy.selection import STABLE, choose_version
 from router.pool import Pool, Seat
 from router.replica import Replica
 from router.served import Served, served_of
@@ -91,7 +91,9 @@ class Catalogue:
             known = entries.get(key)
             framework = pool.served.framework if pool.served else known.framework if known else ""
             if pool.ready:
-                entries[key] = IndexEntry(*key, State.READY, "", framework, known.labels if known else {})
+                # An agent may say of what serves that its files can no longer be loaded: people must see that.
+                reason = known.reason if known and known.state is State.READY else ""
+                entries[key] = IndexEntry(*key, State.READY, reason, framework, known.labels if known else {})
             elif known is None or known.state is State.READY:
                 entries[key] = IndexEntry(*key, State.UNAVAILABLE, "no replica is connected", framework)
         chosen = [entry for entry in entries.values() if not ready_only or entry.state is State.READY]
@@ -157,7 +159,6 @@ class Catalogue:
         del versions[pool.spec.version]
         if not versions:
             del self._pools[pool.spec.name]
-        self._metrics.forget(pool.spec)
         self._settle()
 
     def reason(self, name: str, version: str) -> str:
@@ -210,10 +211,10 @@ class Catalogue:
         raise self._missing(name, version)
 
     def _missing(self, name: str, version: str) -> ModelNotFound | Unavailable:
-        label = self.labels(name).get(version or "stable", "")
+        label = self.labels(name).get(version or STABLE, "")
         entries = self._entries.get(name, ())
         for entry in entries:
-            if not version or entry.version in (version, label, ""):
+            if entry.version in (version, label, "") or (not version and not label):
                 return Unavailable(
                     f"model {name} version {entry.version or 'any'} is {entry.state.value.lower()}: {entry.reason}",
                     remedy="`dodona models` shows the state of every model",
@@ -221,8 +222,14 @@ class Catalogue:
         if not entries and name not in self._pools:
             return ModelNotFound(f"unknown model {name!r}", field="model_name", remedy=self._names())
         known = ", ".join(self.versions(name)) or "none"
+        if label:
+            return ModelNotFound(
+                f"label {version or STABLE!r} of model {name!r} names version {label!r}, which is not there",
+                field="model_version",
+                remedy=f"ready versions: {known}; mend the label in model.yaml",
+            )
         return ModelNotFound(
-            f"model {name!r} has no version or label {version or 'stable'!r}",
+            f"model {name!r} has no version or label {version or STABLE!r}",
             field="model_version",
             remedy=f"ready versions: {known}; leave it empty for the default",
         )

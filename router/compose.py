@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
+from router.alarm import CallAt
 from router.catalogue import Catalogue
 from router.control.operators import Operators
 from router.core import Core
-from router.dispatcher import Dispatcher, Timer
+from router.dispatcher import Dispatcher
 from router.link.peers import Peers
 from router.metrics import RouterMetrics
 from router.settings import RouterSettings
@@ -15,7 +16,7 @@ def compose(
     settings: RouterSettings,
     *,
     clock: Callable[[], float],
-    call_at: Callable[[float, Callable[[], None]], Timer],
+    call_at: CallAt,
 ) -> Core:
     """The router without its listeners."""
     metrics = RouterMetrics()

@@ -11,9 +11,10 @@ whole budget, so that a request that kills workers kills two at most.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from protos import link_pb2
+from router.alarm import Alarm, CallAt
 from router.catalogue import Catalogue
 from router.failures import FailureLog
 from router.metrics import RouterMetrics
@@ -31,10 +32,6 @@ _EARLY_S: Final = 0.02
 _EARLY_SHARE: Final = 0.1
 
 
-class Timer(Protocol):
-    def cancel(self) -> None: ...
-
-
 class Dispatcher:
     """`clock` is event-loop time in seconds, `call_at` schedules a callback at such a time."""
 
@@ -45,7 +42,7 @@ class Dispatcher:
         metrics: RouterMetrics,
         *,
         clock: Callable[[], float],
-        call_at: Callable[[float, Callable[[], None]], Timer],
+        call_at: CallAt,
     ) -> None:
         self.in_flight = 0
         """Requests accepted and not yet answered."""
@@ -54,10 +51,8 @@ class Dispatcher:
         self._limits = limits
         self._metrics = metrics
         self._clock = clock
-        self._call_at = call_at
         self._deadlines: DeadlineSlots[Inference] = DeadlineSlots()
-        self._wake_at = float("inf")
-        self._timer: Timer | None = None
+        self._alarm = Alarm(call_at, self.expire)
         self._failures = FailureLog(clock)
         self._next_id = 0
         self._idle: Callable[[], None] | None = None
@@ -157,11 +152,12 @@ class Dispatcher:
     def sweep(self) -> None:
         """After a change of the catalogue: serve what can be served now, refuse what never will be."""
         for pool in self._catalogue.orphans():
-            reason = self._catalogue.reason(pool.spec.name, pool.spec.version) or "its version was removed"
+            self._catalogue.forget(pool)
             for inference in pool.queue:
                 pool.queue.discard(inference)
-                self._fail(inference, Unavailable(f"model {pool.spec} is not served: {reason}"))
-            self._catalogue.forget(pool)
+                self._deadlines.discard(inference, inference.slot)
+                self._elsewhere(inference)
+            pool.metrics.forget()
         for pool in self._catalogue.pools():
             self.refill(pool)
             if not pool.ready:
@@ -215,12 +211,27 @@ class Dispatcher:
 
     def _again(self, inference: Inference, error: DodonaError) -> None:
         """Send it once more to whichever replica has room first; `error` is the answer if the budget is spent."""
-        if inference.attempts >= MAX_ATTEMPTS or not self._catalogue.holds(inference.pool):
+        if inference.attempts >= MAX_ATTEMPTS:
             self._fail(inference, error)
             return
         inference.pool.metrics.retries.inc()
         self._deadlines.discard(inference, inference.slot)
-        self._enqueue(inference, self._clock())
+        if self._catalogue.holds(inference.pool):
+            self._enqueue(inference, self._clock())
+        else:
+            self._elsewhere(inference)
+
+    def _elsewhere(self, inference: Inference) -> None:
+        """Its version has gone while it waited: who named no version, or a label, gets what that stands for now."""
+        spec = inference.pool.spec
+        try:
+            inference.pool = self._catalogue.pool(spec.name, inference.wanted)
+        except DodonaError:
+            reason = self._catalogue.reason(spec.name, spec.version) or "its version was removed"
+            self._fail(inference, Unavailable(f"model {spec} is not served: {reason}"))
+        else:
+            self._enqueue(inference, self._clock())
+            self.refill(inference.pool)
 
     def _withdraw(self, inference: Inference) -> None:
         if not inference.pool.queue.discard(inference) and inference.seat is not None:
@@ -270,25 +281,16 @@ class Dispatcher:
 
     def _watch(self, inference: Inference, give_up_at: float) -> None:
         inference.slot = self._deadlines.add(inference, give_up_at)
-        if give_up_at < self._wake_at:
-            self._arm()
-
-    def _arm(self) -> None:
-        due = self._deadlines.next_due()
-        if due is not None and due < self._wake_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._wake_at = due
-            self._timer = self._call_at(due, self.expire)
+        if give_up_at < self._alarm.at:
+            self._alarm.set(self._deadlines.next_due())
 
     def expire(self) -> None:
         """Answer every request whose time is up. Scheduled by itself; calling it early or twice is harmless."""
-        self._wake_at = float("inf")
         for inference in self._deadlines.expire(self._clock()):
             waits_for_replica = inference.seat is None and not inference.pool.ready
             self._withdraw(inference)
             self._fail(inference, self._lonely(inference) if waits_for_replica else _late(inference))
-        self._arm()
+        self._alarm.set(self._deadlines.next_due())
 
     def _lonely(self, inference: Inference) -> Unavailable:
         spec = inference.pool.spec

@@ -10,19 +10,32 @@ _BY_VERSION = ("model", "version")
 class PoolMetrics:
     """The children of one version, looked up once."""
 
-    __slots__ = ("_by_status", "_metrics", "_spec", "queue_seconds", "request_seconds", "retries", "succeeded")
+    __slots__ = ("_forgotten", "_metrics", "_spec", "queue_seconds", "request_seconds", "retries", "succeeded")
 
     def __init__(self, metrics: "RouterMetrics", spec: ModelSpec) -> None:
         labels = (spec.name, spec.version)
         self._metrics = metrics
         self._spec = spec
+        self._forgotten = False
         self.request_seconds: Histogram = metrics.request_seconds.labels(*labels)
         self.queue_seconds: Histogram = metrics.queue_seconds.labels(*labels)
         self.succeeded: Counter = metrics.requests.labels(*labels, Status.OK.name)
         self.retries: Counter = metrics.retries.labels(*labels)
 
     def failed(self, status: Status) -> None:
-        self._metrics.requests.labels(self._spec.name, self._spec.version, status.name).inc()
+        if not self._forgotten:
+            self._metrics.requests.labels(self._spec.name, self._spec.version, status.name).inc()
+
+    def forget(self) -> None:
+        """The version has gone: its series go too, so that versions that come and go do not add up for ever."""
+        self._forgotten = True
+        labels, families = (self._spec.name, self._spec.version), self._metrics
+        for gauges in (families.pending, families.in_flight, families.replicas):
+            gauges.remove(*labels)
+        for counters in (families.requests, families.retries):
+            counters.remove(*labels)
+        for histograms in (families.request_seconds, families.queue_seconds):
+            histograms.remove(*labels)
 
 
 class RouterMetrics:
@@ -47,12 +60,3 @@ class RouterMetrics:
         self.front = self.metrics.counter("dodona_front", "What the gRPC front counts.", ("figure",))
         self.connections = self.metrics.gauge("dodona_front_connections", "Open connections of the gRPC front.")
         self.peers = self.metrics.gauge("dodona_link_peers", "Connected workers and agents.", ("role",))
-
-    def forget(self, spec: ModelSpec) -> None:
-        """Drop the series of a version that has gone, so that versions that come and go do not add up for ever."""
-        for gauges in (self.pending, self.in_flight, self.replicas):
-            gauges.remove(spec.name, spec.version)
-        for counters in (self.requests, self.retries):
-            counters.remove(spec.name, spec.version)
-        for histograms in (self.request_seconds, self.queue_seconds):
-            histograms.remove(spec.name, spec.version)

@@ -7,8 +7,10 @@ import json
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from functools import partial
+from time import monotonic
 
 from prometheus_client import start_http_server
 
@@ -44,11 +46,13 @@ class Router:
 
     def __init__(self, settings: RouterSettings) -> None:
         loop = asyncio.get_running_loop()
-        self.core = compose(settings, clock=loop.time, call_at=loop.call_at)
+        # Not loop.time: uvloop's is the time of the current turn in whole milliseconds, too coarse to measure with.
+        # Both read CLOCK_MONOTONIC, so deadlines of one can be compared with the other.
+        self.core = compose(settings, clock=monotonic, call_at=loop.call_at)
         self._settings = settings
         self._front = front_of(settings, methods(self.core), self.core.metrics)
         self._rest = RestFront(rest_app(self.core), settings.host, settings.http_port, settings.limits, settings.tls)
-        self._link = LinkServer(settings.name, settings.link, self.core.peers, loop.time)
+        self._link = LinkServer(settings.name, settings.link, self.core.peers, monotonic)
         self._metrics_server: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
@@ -99,8 +103,10 @@ def _naming(setting: str, value: object) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise OSError(f"router.{setting} = {value}: {reason.lower()}; stop what uses it or choose another") from error
+        reason = (error.strerror or str(error)).lower()
+        if isinstance(error, socket.gaierror):
+            raise OSError(f"router.host: {reason}; write an address of this machine, or 0.0.0.0 for all") from error
+        raise OSError(f"router.{setting} = {value}: {reason}; stop what uses it or choose another") from error
 
 
 async def run(settings: RouterSettings, status_fd: int | None = None) -> None:

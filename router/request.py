@@ -11,6 +11,7 @@ class Inference:
 
     Exactly one of `on_reply(response bytes)` and `on_error(error)` is called, once, in the event loop, unless the
     caller cancels first (`Dispatcher.cancel`); then neither is. `deadline` is event-loop time in seconds.
+    `wanted` is the version or label that the caller named, "" for none.
     """
 
     __slots__ = (
@@ -29,6 +30,7 @@ class Inference:
         "seat",
         "slot",
         "traceparent",
+        "wanted",
     )
 
     def __init__(
@@ -36,6 +38,7 @@ class Inference:
         *,
         message: bytes,
         pool: Pool,
+        wanted: str = "",
         rows: int,
         deadline: float,
         on_reply: Callable[[bytes], None],
@@ -46,6 +49,7 @@ class Inference:
     ) -> None:
         self.message = message
         self.pool = pool
+        self.wanted = wanted
         self.rows = rows
         self.deadline = deadline
         self.on_reply = on_reply

@@ -70,6 +70,7 @@ def inference_of(
     return Inference(
         message=message,
         pool=pool,
+        wanted=routing.model_version,
         rows=rows if pool.served is None or pool.served.signature.batched else 1,
         deadline=deadline,
         on_reply=on_reply,

@@ -9,6 +9,7 @@ import logging
 import ssl
 from collections.abc import Awaitable
 
+from router.alarm import Alarm
 from router.front.calls import Methods, Stream, Unary
 from router.front.http2_calls import Http2Call, Http2StreamCall
 from router.front.http2_connection import Http2Connection, address_text
@@ -56,11 +57,11 @@ class Http2Front:
         self._to_flush: list[Http2Connection] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._deadlines: DeadlineSlots[Http2Call] = DeadlineSlots()
-        self._timer: asyncio.TimerHandle | None = None
         self._sweep_timer: asyncio.TimerHandle | None = None
 
     async def start(self) -> str:
         self.loop = asyncio.get_running_loop()
+        self._alarm = Alarm(self.loop.call_at, self._expire)
         host, port = self._address
         self._server = await self.loop.create_server(
             lambda: Http2Connection(self), host, port, ssl=self._tls, backlog=_BACKLOG
@@ -91,9 +92,9 @@ class Http2Front:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for timer in (self._timer, self._sweep_timer):
-            if timer is not None:
-                timer.cancel()
+        self._alarm.cancel()
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
         await self._server.wait_closed()
 
     async def _closed(self, timeout_s: float) -> bool:
@@ -138,22 +139,16 @@ class Http2Front:
 
     def watch(self, call: Http2Call, deadline: float) -> None:
         call.tick = self._deadlines.add(call, deadline)
-        if self._timer is None or deadline < self._timer.when():
-            self._arm()
+        if deadline < self._alarm.at:
+            self._alarm.set(self._deadlines.next_due())
 
     def settle(self, call: Http2Call) -> None:
         self._deadlines.discard(call, call.tick)
 
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        wake_at = self._deadlines.next_due()
-        self._timer = None if wake_at is None else self.loop.call_at(wake_at, self._expire)
-
     def _expire(self) -> None:
         for call in self._deadlines.expire(self.loop.time()):
             call.expire(DeadlineExceeded("the deadline passed before the answer", field="grpc-timeout"))
-        self._arm()
+        self._alarm.set(self._deadlines.next_due())
 
     def _sweep(self) -> None:
         now = self.loop.time()

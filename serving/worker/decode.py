@@ -119,7 +119,7 @@ class Decoder:
                 raise Unimplemented(
                     "tensors in shared memory are not supported",
                     field=f"inputs[{index}].parameters.shared_memory_region",
-                    remedy="send raw_input_contents",
+                    remedy="send the tensor itself",
                 )
             if raws and tensor.HasField("contents"):
                 raise InvalidRequest(
@@ -180,14 +180,14 @@ class Decoder:
                 )
             part = raw
         if self._checked[place]:
-            check_values(part, spec, tuple(tensor.shape), field, text=spec.name in self._text_inputs)
+            check_values(part, spec, tuple(tensor.shape), f"inputs[{index}]", text=spec.name in self._text_inputs)
         return part
 
     def _check_parts(self, request: DecodedRequest) -> None:
         """The values of a one-row request that took the short cut."""
         for place, (part, spec) in enumerate(zip(request.parts, self._signature.inputs, strict=True)):
             if self._checked[place]:
-                check_values(part, spec, (1, *spec.shape), f"raw_input_contents[{place}]", text=False)
+                check_values(part, spec, (1, *spec.shape), f"inputs[{place}]", text=False)
 
     def _rows(self, places: Sequence[int], shapes: Sequence[tuple[int, ...]]) -> int:
         rows = shapes[places[0]][0]

@@ -55,6 +55,16 @@ def test_unknown_names_get_the_known_ones() -> None:
         cluster.core.catalogue.pool("iris", "7")
 
 
+def test_label_of_a_missing_version_is_named() -> None:
+    """An operator's mistake is shown as what it is, not hidden by another version."""
+    cluster = Cluster()
+    Worker(cluster, "w1").serve(model(version="4"))
+    cluster.agent(entry("4", READY, stable="99"))
+    with pytest.raises(ModelNotFound, match="label 'stable' of model 'm' names version '99', which is not there"):
+        cluster.core.catalogue.pool("m")
+    assert cluster.core.catalogue.pool("m", "4").ready
+
+
 def test_loading_model_is_known_but_not_described() -> None:
     """Its requests wait, its metadata cannot be known yet."""
     cluster = Cluster()
@@ -77,6 +87,18 @@ def test_index_merges_workers_and_agents() -> None:
     assert not cluster.core.ready
     cluster.core.listeners["grpc"] = "127.0.0.1:1"
     assert not cluster.core.ready, "version 3 is still on its way"
+
+
+def test_what_serves_but_could_not_be_loaded_again_says_so() -> None:
+    """Files that broke under a running version are reported before the restart that would need them."""
+    cluster = Cluster()
+    Worker(cluster, "w1").serve(model(version="1"))
+    agent = cluster.agent(entry("1", READY, "its files have changed"))
+    (row,) = cluster.core.catalogue.index()
+    assert (row.state, row.reason) == (State.READY, "its files have changed")
+    cluster.index(agent, entry("1", LOADING, "another replica"))
+    (row,) = cluster.core.catalogue.index()
+    assert (row.state, row.reason) == (State.READY, "")
 
 
 def test_without_an_agent_the_last_word_stands() -> None:

@@ -304,6 +304,24 @@ def test_removed_version_refuses_what_waits_and_is_forgotten() -> None:
         cluster.call()
 
 
+def test_replacing_a_version_fails_nobody_who_asked_for_no_version() -> None:
+    """What waits for a version that goes is served by the one that takes its place; who named it is told."""
+    cluster = Cluster()
+    old, new = Worker(cluster, "old"), Worker(cluster, "new")
+    agent = cluster.agent(link_pb2.IndexEntry(name="m", version="1", state=link_pb2.STATE_READY))
+    old.serve(model(), window=1)
+    running, waiting = cluster.call(), cluster.call()
+    explicit = cluster.call(request(version="1"))
+    new.serve(model(version="2"))
+    cluster.index(agent, link_pb2.IndexEntry(name="m", version="2", state=link_pb2.STATE_READY))
+    old.say(models=link_pb2.Models())
+    assert repr(explicit) == "UNAVAILABLE"
+    new.answer(*new.work, text=b"two")
+    assert waiting.reply == b"two"
+    old.answer(1)
+    assert running.reply == b"ok"
+
+
 def test_drain_refuses_new_and_answers_accepted() -> None:
     """Idle is announced once the last accepted request has been answered."""
     cluster, worker = serving()

@@ -1,13 +1,17 @@
 """The forms an RPC takes here: a plain function of its request message, or a coroutine."""
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
 from router.edge.intake import request_id_from
-from router.front.calls import Metadata, Stream, StreamCall, Unary, UnaryCall
-from serving.errors import DodonaError, InvalidRequest
+from router.front.calls import Metadata, StreamCall, Unary, UnaryCall
+from serving.errors import DodonaError, InternalError, InvalidRequest
+
+log = logging.getLogger(__name__)
 
 Request = TypeVar("Request", bound=Message)
 
@@ -49,14 +53,39 @@ def plain(kind: type[Request], answer: Callable[[Request], Message]) -> Unary:
     return Unary(start)
 
 
-def waiting(kind: type[Request], answer: Callable[[Request], Awaitable[Message]]) -> Stream:
-    """A unary RPC whose answer takes a coroutine. On the wire a unary call is a stream of one message each way, so the
-    front's own task runs it and cancels it when the caller goes away."""
+def waiting(kind: type[Request], answer: Callable[[Request], Awaitable[Message]]) -> Unary:
+    """A unary RPC whose answer takes a coroutine; it ends when the caller goes away. The request id is echoed."""
+    tasks: set[asyncio.Future[None]] = set()
 
-    async def run(call: StreamCall) -> None:
-        await call.send((await answer(parse(kind, await only_message(call)))).SerializeToString())
+    async def run(call: UnaryCall, request: Request, echo: Metadata) -> None:
+        try:
+            reply = (await answer(request)).SerializeToString()
+        except DodonaError as error:
+            call.fail(error, echo)
+        except Exception:
+            log.exception("edge failed", extra={"path": call.path})
+            call.fail(InternalError("internal error"), echo)
+        else:
+            call.reply(reply, echo)
 
-    return Stream(run)
+    def start(call: UnaryCall) -> None:
+        request_id, _ = identity(call.metadata)
+        echo = (("x-request-id", request_id),)
+        try:
+            request = parse(kind, call.message)
+        except DodonaError as error:
+            call.fail(error, echo)
+            return
+        task = asyncio.ensure_future(run(call, request, echo))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+        def gone() -> None:
+            task.cancel()
+
+        call.on_cancel = gone
+
+    return Unary(start)
 
 
 async def only_message(call: StreamCall) -> bytes:

@@ -5,33 +5,23 @@ from typing import Final
 from protos import inference_pb2 as oip
 from router.core import Core
 from router.edge import describe
-from router.edge.grpc.rpc import plain, waiting
+from router.edge.grpc.rpc import identity, plain, waiting
 from router.edge.loading import check_names, check_repository, check_unload, load_config
+from router.edge.unoffered import LOG, SHARED_MEMORY, TRACE, unoffered
 from router.front.calls import Methods, Stream, Unary, UnaryCall
-from serving.errors import Unimplemented
 
 SERVICE: Final = "inference.GRPCInferenceService"
 
-_SHARED_MEMORY: Final = (
-    "shared memory is not offered: caller, router and worker need not share a machine",
-    "send tensors in raw_input_contents",
-)
 # Method -> why it is refused, and what to do instead.
 REFUSED: Final = {
-    "SystemSharedMemoryStatus": _SHARED_MEMORY,
-    "SystemSharedMemoryRegister": _SHARED_MEMORY,
-    "SystemSharedMemoryUnregister": _SHARED_MEMORY,
-    "CudaSharedMemoryStatus": _SHARED_MEMORY,
-    "CudaSharedMemoryRegister": _SHARED_MEMORY,
-    "CudaSharedMemoryUnregister": _SHARED_MEMORY,
-    "TraceSetting": (
-        "changing trace settings over the wire is not offered",
-        "send a W3C traceparent with the request; it is passed on to the worker",
-    ),
-    "LogSettings": (
-        "changing log settings over the wire is not offered",
-        "set router.log_level in dodona.yaml and restart the router",
-    ),
+    "SystemSharedMemoryStatus": SHARED_MEMORY,
+    "SystemSharedMemoryRegister": SHARED_MEMORY,
+    "SystemSharedMemoryUnregister": SHARED_MEMORY,
+    "CudaSharedMemoryStatus": SHARED_MEMORY,
+    "CudaSharedMemoryRegister": SHARED_MEMORY,
+    "CudaSharedMemoryUnregister": SHARED_MEMORY,
+    "TraceSetting": TRACE,
+    "LogSettings": LOG,
 }
 
 
@@ -57,16 +47,17 @@ def service(core: Core) -> Methods:
         "RepositoryIndex": plain(oip.RepositoryIndexRequest, lambda request: _index(core, request)),
         "RepositoryModelLoad": waiting(oip.RepositoryModelLoadRequest, lambda request: _load(core, request)),
         "RepositoryModelUnload": waiting(oip.RepositoryModelUnloadRequest, lambda request: _unload(core, request)),
-        **{name: refused(*reason) for name, reason in REFUSED.items()},
+        **{name: refused(why) for name, why in REFUSED.items()},
     }
     return {f"/{SERVICE}/{name}": method for name, method in methods.items()}
 
 
-def refused(reason: str, remedy: str) -> Unary:
+def refused(why: tuple[str, str]) -> Unary:
     """A method that always answers UNIMPLEMENTED, whatever it is sent."""
 
     def start(call: UnaryCall) -> None:
-        call.fail(Unimplemented(reason, remedy=remedy))
+        request_id, _ = identity(call.metadata)
+        call.fail(unoffered(why), (("x-request-id", request_id),))
 
     return Unary(start)
 

@@ -61,5 +61,5 @@ def refuse_shared_memory(parameters: Mapping[str, Any], field: str) -> None:
         raise Unimplemented(
             "tensors in shared memory are not supported",
             field=f"{field}.parameters.shared_memory_region",
-            remedy="send the bytes in the body",
+            remedy="send the tensor itself",
         )

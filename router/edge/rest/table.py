@@ -4,7 +4,7 @@ from router.edge.rest import describing, generate, operating, repository, v1
 from router.edge.rest.exchange import Endpoint, Request, Response
 from router.edge.rest.infer import infer_tensors
 from router.edge.rest.routing import Rule
-from serving.errors import Unimplemented
+from router.edge.unoffered import LOG, SHARED_MEMORY, TRACE, unoffered
 
 EndpointRule = Rule[Endpoint]
 
@@ -66,7 +66,7 @@ def _unsupported() -> list[EndpointRule]:
     """Triton's routes that answer 501 with the reason, so that a client learns why, not that the path is wrong."""
     table = []
     for kind in ("systemsharedmemory", "cudasharedmemory"):
-        refuse = _refuser("shared memory is not supported: router and workers may be on other machines than the caller")
+        refuse = _refuser(SHARED_MEMORY)
         paths = [f"/v2/{kind}/status", f"/v2/{kind}/region/<region>/status"]
         table += [Rule("GET", path, refuse, "Refused: no shared memory") for path in paths]
         paths = [
@@ -74,16 +74,16 @@ def _unsupported() -> list[EndpointRule]:
             *(f"/v2/{kind}/region/<region>/{verb}" for verb in ("register", "unregister")),
         ]
         table += [Rule("POST", path, refuse, "Refused: no shared memory") for path in paths]
-    refuse = _refuser("trace settings are not offered: traces follow the caller's traceparent header")
+    refuse = _refuser(TRACE)
     for path in ("/v2/trace/setting", "/v2/models/<model>/trace/setting"):
         table += [Rule(method, path, refuse, "Refused: no trace settings") for method in ("GET", "POST")]
-    refuse = _refuser("log settings are not offered here: set router.log_level and restart")
+    refuse = _refuser(LOG)
     table += [Rule(method, "/v2/logging", refuse, "Refused: no log settings") for method in ("GET", "POST")]
     return table
 
 
-def _refuser(reason: str) -> Endpoint:
+def _refuser(why: tuple[str, str]) -> Endpoint:
     async def refuse(_: Request) -> Response:
-        raise Unimplemented(reason)
+        raise unoffered(why)
 
     return refuse

@@ -190,7 +190,7 @@ def test_shared_memory_is_not_implemented() -> None:
     """A tensor in shared memory is refused as unimplemented, by field."""
     made = request({"x": rows(1)})
     _shared_memory(made)
-    with pytest.raises(Unimplemented, match=r"inputs\[0\].parameters.shared_memory_region: .*send raw_input_contents"):
+    with pytest.raises(Unimplemented, match=r"inputs\[0\].parameters.shared_memory_region: .*send the tensor itself"):
         decoder().decode(made.SerializeToString())
 
 
@@ -238,7 +238,7 @@ def test_texts_must_be_utf8_where_the_model_needs_text() -> None:
     """A runtime that takes text gets none that is not; one that takes bytes gets anything."""
     made = request({"t": texts(b"fine", b"\xff")}).SerializeToString()
     assert decoder(TEXT).decode(made).rows == 2
-    with pytest.raises(InvalidRequest, match=r"raw_input_contents\[0\]: row 1 of 't' is not UTF-8; encode texts"):
+    with pytest.raises(InvalidRequest, match=r"inputs\[0\]: row 1 of 't' is not UTF-8; encode texts"):
         decoder(TEXT, text=frozenset({"t"})).decode(made)
 
 

@@ -8,7 +8,7 @@ from protos import admin_pb2
 from protos import inference_pb2 as oip
 from router.edge.grpc.methods import SERVICES, methods
 from router.edge.grpc.service import REFUSED
-from router.front.calls import Unary
+from router.front.calls import Stream, Unary
 from serving.errors import InvalidRequest, ModelNotFound, Unavailable, Unimplemented
 from serving.status import Status
 from tests.router.edge.grpc.rig import FakeAgent, FakeStreamCall, FakeUnaryCall, FakeWorker, call, make_core, within
@@ -246,16 +246,16 @@ def test_bad_repository_requests(
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_a_unary_call_with_none_or_two_messages(count: int) -> None:
-    """Methods that wait are run as streams; they still take exactly one message."""
+def test_a_server_stream_takes_exactly_one_message(count: int) -> None:
+    """None or two is the caller's mistake."""
 
     async def run() -> None:
         core = make_core()
-        path = OIP + "RepositoryModelLoad"
+        path = "/grpc.health.v1.Health/Watch"
         method = methods(core)[path]
-        assert not isinstance(method, Unary)
+        assert isinstance(method, Stream)
         stream = FakeStreamCall(path)
-        stream.push(*[load_request()] * count)
+        stream.push(*[b""] * count)
         stream.half_close()
         with pytest.raises(InvalidRequest, match="exactly one message"):
             await within(method.run(stream))

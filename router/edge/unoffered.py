@@ -1,0 +1,23 @@
+"""What the protocol has and Dodona does not: the reasons, in the same words over gRPC and REST."""
+
+from typing import Final
+
+from serving.errors import Unimplemented
+
+SHARED_MEMORY: Final = (
+    "shared memory is not offered: caller, router and worker need not share a machine",
+    "send the tensors themselves, raw or binary",
+)
+TRACE: Final = (
+    "changing trace settings over the wire is not offered",
+    "send a W3C traceparent with the request; it is passed on to the worker",
+)
+LOG: Final = (
+    "changing log settings over the wire is not offered",
+    "set router.log_level in dodona.yaml and restart the router",
+)
+
+
+def unoffered(why: tuple[str, str], field: str = "") -> Unimplemented:
+    """The error for one of the reasons above."""
+    return Unimplemented(why[0], field=field, remedy=why[1])
