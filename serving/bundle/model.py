@@ -7,8 +7,8 @@ from serving.bundle.definition import ModelDefinition, parse_definition
 from serving.bundle.layout import DEFINITION_FILE, PACKED_FILES, TRITON_FILE, TRITON_MODEL_FILE, is_hidden
 from serving.bundle.tree import Folder, own_files, subfolders
 from serving.bundle.triton import VersionPolicy, completed_definition, read_config
-from serving.bundle.versions import in_order
 from serving.errors import BundleError
+from serving.spec import in_order
 
 ReadFile = Callable[[str], bytes]
 

@@ -19,8 +19,8 @@ from serving.bundle.model import ModelRead, read_model
 from serving.bundle.snapshot import ModelSeen, Snapshot, VersionSeen, VersionState
 from serving.bundle.store import Store, read, store_for
 from serving.bundle.tree import File, Fingerprint, Folder, Listed, files_in, fingerprint, own_files, subfolders
-from serving.bundle.versions import version_key
 from serving.errors import BundleError, Unavailable
+from serving.spec import version_key
 
 # A file this fresh may change again without its stamp changing, so what was read from it is not relied on.
 _FRESH_S: Final = 2.0
