@@ -60,7 +60,11 @@ class Agent:
         self._supervision = Supervision(
             _bounds(settings.supervise), lambda framework: settings.workers.get(framework, WorkerPool()).replicas
         )
-        self._fleet = Fleet(settings, command, on_line=self._status, on_exit=self._exited, stderr=stderr)
+        # Of this very start: a router holds names unique, and lets a newer connection replace one of the same name.
+        self._mark = f"{self._random.getrandbits(24):06x}"
+        self._fleet = Fleet(
+            settings, command, mark=self._mark, on_line=self._status, on_exit=self._exited, stderr=stderr
+        )
         self._fulfilling: set[asyncio.Task[None]] = set()
         self._links: list[RouterLink] = []
         self._wishes: dict[int, tuple[RouterLink, int]] = {}
@@ -109,7 +113,14 @@ class Agent:
             self._scan, self._settings.supervise.poll_interval_s, deliver=self._delivered, fault=self._faulted
         )
         self._links = [
-            RouterLink(address, self._settings, self._random, index=self._frame, wish=self._wish_via(watch))
+            RouterLink(
+                address,
+                self._settings,
+                self._random,
+                name=f"{self._settings.name}-{self._mark}",
+                index=self._frame,
+                wish=self._wish_via(watch),
+            )
             for address in self._settings.routers
         ]
         links = [asyncio.create_task(link.run()) for link in self._links]

@@ -43,7 +43,7 @@ class Supervise(Settings):
 
 class AgentSettings(Settings):
     name: str = "agent"
-    """Name in logs and status."""
+    """Name in logs and status; a mark of each start is added, so that agents may share a name."""
     repository: str = "./models"
     """Folder or fsspec URL (s3://, gs://, http://) with one folder per model."""
     routers: tuple[str, ...] = ()

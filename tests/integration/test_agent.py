@@ -1,6 +1,7 @@
 """The agent with real processes (a fake worker) and a real link (a fake router)."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -88,6 +89,31 @@ def test_agent_starts_workers_and_tells_the_router(tmp_path):
         for pid in pids.values():
             await gone(pid)
         assert list((tmp_path / "run" / "workers").iterdir()) == []
+
+    asyncio.run(scenario())
+
+
+def test_agents_and_workers_of_one_name_are_told_apart(tmp_path):
+    """Two agents of the same name, or one that was restarted, give routers names that never clash."""
+
+    async def scenario():
+        shelf = Shelf("onnx:digits/1")
+        async with running(shelf, tmp_path) as (one, router):
+            await router.until(lambda: router.states() == {"digits/1": "READY"})
+            settings = AgentSettings(routers=(router.address,), run_folder=str(tmp_path / "run"), supervise=QUICK)
+            two = Agent(settings, scan=shelf.scan, command=COMMAND)
+            life = asyncio.create_task(two.run())
+            await router.until(lambda: len(router.hellos) == 2)
+            while not two.settled:
+                await two.changed()
+            assert list(one.pids) == list(two.pids) == ["onnx-1"]
+            assert len({hello.name for hello in router.hellos}) == 2
+            files = (tmp_path / "run" / "workers").iterdir()
+            names = {json.loads(file.read_text())["name"] for file in files}
+            assert len(names) == 2
+            assert all(name.startswith("onnx-1-") for name in names)
+            two.stop()
+            await asyncio.wait_for(life, 15)
 
     asyncio.run(scenario())
 
