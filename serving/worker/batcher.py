@@ -152,7 +152,7 @@ class Batcher:
             result: Answered | DodonaError = self._run(requests)
         except DodonaError as error:
             result = error
-        except Exception as error:  # a fault of ours must not take the batch's callers with it
+        except BaseException as error:  # a fault of ours must not take the batch's callers with it
             log.exception("batch failed")
             result = InternalError(f"{type(error).__name__} in the worker", remedy="see the worker's log")
             result.__cause__ = error
