@@ -246,6 +246,54 @@ def test_what_was_accepted_is_answered_before_the_end(tmp_path: Path, gate: Gate
     run(test)
 
 
+def test_a_run_that_hangs_does_not_keep_the_worker_alive(tmp_path: Path, gate: Gate) -> None:
+    """Past drain_grace_s the process goes, whatever a model's code still does in its thread."""
+
+    async def test() -> None:
+        async with (
+            RouterEnd(tmp_path / "r.sock") as router,
+            worker(
+                tmp_path,
+                [router.address],
+                [gated(tmp_path, gate, "gated")],
+                "python",
+                inline_below_s=0,
+                drain_grace_s=0.3,
+            ) as process,
+        ):
+            await process.until("ready", "gated")
+            await router.until(lambda: router.models)
+            router.work(x(1), model="gated")
+            process.tell(drain=True)
+            await process.until("drained")
+            assert await process.ended() == 0
+
+    run(test)
+
+
+def test_a_router_dialled_again_while_draining_learns_of_no_model(tmp_path: Path, gate: Gate) -> None:
+    """A link lost in the drain comes back to a worker that is going: it announces nothing, so it gets no work."""
+
+    async def test() -> None:
+        async with (
+            RouterEnd(tmp_path / "r.sock") as router,
+            worker(tmp_path, [router.address], [gated(tmp_path, gate, "gated")], "python", inline_below_s=0) as process,
+        ):
+            await process.until("ready", "gated")
+            await router.until(lambda: router.models)
+            router.work(x(1), model="gated")
+            process.tell(drain=True)
+            await router.until(lambda: router.draining)
+            router.order.clear()
+            router.hang_up()
+            await router.until(lambda: "models" in router.order)
+            assert router.models == {}
+            gate.open()
+            assert await process.ended() == 0
+
+    run(test)
+
+
 def test_ctrl_c_is_the_parents_business(tmp_path: Path) -> None:
     """SIGINT reaches a whole terminal; a worker with a parent serves on until the parent says otherwise."""
 
