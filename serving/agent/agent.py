@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from protos import link_pb2
 from serving.agent.child import StatusLine
@@ -124,9 +124,12 @@ class Agent:
             for address in self._settings.routers
         ]
         links = [asyncio.create_task(link.run()) for link in self._links]
+        stopped = asyncio.create_task(self._stop.wait())
         watch.start()
         try:
-            await self._stop.wait()
+            ended, _ = await asyncio.wait([stopped, *links], return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()  # a link that ends is a fault of ours: better dead than disconnected in silence
             watch.stop()
             self._step(self._supervision.drain(self._now()))
             await self._fleet.empty()
@@ -135,7 +138,7 @@ class Agent:
             await self._fleet.close()
             if self._wake is not None:
                 self._wake.cancel()
-            await _finished([*links, *self._fulfilling])
+            await _finished([stopped, *links, *self._fulfilling])
 
     # Events
 
@@ -173,9 +176,14 @@ class Agent:
         def wish(link: RouterLink, control: link_pb2.Control) -> None:
             task = asyncio.create_task(self._fulfil(watch, link, control))
             self._fulfilling.add(task)
-            task.add_done_callback(self._fulfilling.discard)
+            task.add_done_callback(self._fulfilled)
 
         return wish
+
+    def _fulfilled(self, task: "asyncio.Task[None]") -> None:
+        self._fulfilling.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("a wish could not be carried out", exc_info=task.exception())
 
     async def _fulfil(self, watch: Watch, link: RouterLink, control: link_pb2.Control) -> None:
         if control.config:
@@ -255,7 +263,7 @@ def _bounds(settings: Supervise) -> Bounds:
     return replace(bounds, drain_grace_s=bounds.drain_grace_s + _KILL_AFTER_GRACE_S)
 
 
-async def _finished(tasks: Sequence["asyncio.Task[None]"]) -> None:
+async def _finished(tasks: Sequence["asyncio.Task[Any]"]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

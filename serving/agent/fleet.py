@@ -100,6 +100,9 @@ class Fleet:
         except OSError as error:
             _log.error("worker cannot be started", extra={"worker": self._link_name(start), "reason": str(error)})
             code = _CANNOT_START
+        except Exception:  # a fault of ours; supervision must still learn that the worker is gone
+            _log.exception("worker is lost", extra={"worker": self._link_name(start)})
+            code = _CANNOT_START
         finally:
             path.unlink(missing_ok=True)  # noqa: ASYNC240 - one small file of our own
             del self._children[start.name]
