@@ -15,7 +15,7 @@ from serving.bundle.pack import pack
 from serving.worker.settings import WorkerModel
 from tests.integration.worker_bed import RouterEnd, values_of, worker
 from tests.serving.runtimes.models import booster, breast_cancer, digits, digits_classifier, digits_onnx
-from tests.serving.worker.bundles import Gate, echo, gated
+from tests.serving.worker.bundles import Gate, X, echo, gated
 from tests.serving.worker.requests import request, rows
 
 
@@ -242,6 +242,34 @@ def test_what_was_accepted_is_answered_before_the_end(tmp_path: Path, gate: Gate
             assert await process.ended() == 0
             await router.until(lambda: all(number in router.answers for number in ids))
             assert [values_of(router.answers[number]).tolist() for number in ids] == [[1, 1], [2, 2]]
+
+    run(test)
+
+
+def test_a_model_that_fails_to_close_is_still_unloaded(tmp_path: Path) -> None:
+    """Its own code may raise what it likes at the end: the parent is told, and the worker goes on and ends well."""
+    source = tmp_path / "grumpy.py"
+    source.write_text(
+        "import asyncio\n"
+        "class Model:\n"
+        "  def load(self, folder): self.serving = folder.parent.name == 'grumpy'\n"
+        "  def predict(self, inputs): return inputs\n"
+        "  def close(self):\n"
+        "    if self.serving: raise asyncio.CancelledError\n"
+    )
+    pack(source, name="grumpy", repository=tmp_path, framework="python", class_="grumpy:Model", inputs=[X], outputs=[X])
+    model = WorkerModel(name="grumpy", version="1", model_folder=str(tmp_path / "grumpy"))
+
+    async def test() -> None:
+        async with (
+            RouterEnd(tmp_path / "r.sock") as router,
+            worker(tmp_path, [router.address], [model], "python") as process,
+        ):
+            await process.until("ready", "grumpy")
+            process.tell(unload={"name": "grumpy", "version": "1"})
+            await process.until("unloaded", "grumpy")
+            process.tell(drain=True)
+            assert await process.ended() == 0
 
     run(test)
 
