@@ -133,8 +133,11 @@ class LocalCluster:
                 self._agent_task.result()
             change = asyncio.create_task(self._agent.changed())
             left_s = None if deadline is None else max(0.0, deadline - asyncio.get_running_loop().time())
-            done, _ = await asyncio.wait([change, self._agent_task], timeout=left_s, return_when="FIRST_COMPLETED")
-            change.cancel()
+            try:
+                done, _ = await asyncio.wait([change, self._agent_task], timeout=left_s, return_when="FIRST_COMPLETED")
+            finally:
+                change.cancel()
+                await asyncio.gather(change, return_exceptions=True)
             if not done:
                 loading = ", ".join(str(version.spec) for version in self.versions if version.state == "LOADING")
                 raise ClusterError(f"not ready after {timeout_s:g} s: {loading or 'no look at the repository yet'}")
