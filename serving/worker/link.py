@@ -6,7 +6,7 @@ CANCELLED), because the router counts rows in flight by it. What belongs to a lo
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from itertools import count, repeat
+from itertools import count
 from time import monotonic
 from typing import Final, Protocol
 
@@ -114,7 +114,10 @@ class WorkerLink:
 
     def _work(self, work: link_pb2.Work, payload: memoryview) -> None:
         ids = work.ids
-        if not len(ids) == len(work.handles) == len(work.sizes) == len(work.timeout_us):
+        priorities = work.priorities or [0] * len(ids)
+        request_ids = work.request_ids or [""] * len(ids)
+        columns = (work.handles, work.sizes, work.timeout_us, priorities, request_ids)
+        if any(len(column) != len(ids) for column in columns):
             raise LinkError("columns of a work frame differ in length")
         refused: dict[int, list[tuple[int, DodonaError]]] = {}
         versions, jobs = self._host.versions, self._jobs
@@ -124,9 +127,9 @@ class WorkerLink:
             work.handles,
             cut(payload, work.sizes),
             work.timeout_us,
-            work.priorities or repeat(0),
-            work.request_ids or repeat(""),
-            strict=False,
+            priorities,
+            request_ids,
+            strict=True,
         ):
             version = versions.get(handle)
             try:
@@ -180,14 +183,16 @@ class WorkerLink:
         sizes = [len(answer) if isinstance(answer, bytes) else 0 for answer in answers]
         limit = self._max_frame_bytes - 1024
         if sum(sizes) + _ENVELOPE_BYTES * len(jobs) <= limit:
-            self._results(outcome, jobs, answers, sizes)
+            self._results(outcome, jobs, answers, sizes, outcome.rows)
             return
         for start, end in _portions(sizes, limit):
             part = answers[start:end]
             if sizes[start] > limit:
                 part = [_too_large(sizes[start], self._max_frame_bytes)]
                 sizes[start] = 0
-            self._results(outcome, jobs[start:end], part, sizes[start:end])
+            # The run is counted by its rows: once.
+            rows = outcome.rows if start == 0 else 0
+            self._results(outcome, jobs[start:end], part, sizes[start:end], rows)
 
     def _results(
         self,
@@ -195,6 +200,7 @@ class WorkerLink:
         jobs: Sequence[Job],
         answers: "Sequence[bytes | DodonaError]",
         sizes: Sequence[int],
+        rows: int,
     ) -> None:
         ran = outcome.rows > 0
         results = link_pb2.Results(
@@ -202,7 +208,7 @@ class WorkerLink:
             ids=[job.number for job in jobs],
             sizes=sizes,
             queue_us=[_microseconds(job.started - job.arrived) for job in jobs] if ran else [0] * len(jobs),
-            rows=outcome.rows,
+            rows=rows,
             input_us=_microseconds(outcome.input_s),
             infer_us=_microseconds(outcome.infer_s),
             output_us=_microseconds(outcome.output_s),
