@@ -123,7 +123,6 @@ class Fleet:
                 {
                     "name": found.spec.name,
                     "version": found.spec.version,
-                    "folder": found.folder,
                     "model_folder": found.model_folder,
                 }
                 for found in start.versions

@@ -215,6 +215,5 @@ class Batcher:
             self._close(present, error)
         for job in present if again else ():
             job.state = WAITING
-            job.retried = True
             job.group = job  # equal to no other: it runs alone
             self._waiting.append(job)

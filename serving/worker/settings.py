@@ -15,8 +15,6 @@ class WorkerModel(Settings):
     version: str
     model_folder: str
     """The model's folder or URL, where model.yaml stands."""
-    folder: str = ""
-    """The version's folder or URL; for logs."""
 
 
 class WorkerSettings(Settings):
