@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
-from serving.link.address import checked_address
+from serving.link.address import LinkAddress
 from serving.settings import Settings
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -40,7 +40,7 @@ class Tls(Settings):
 
 
 class Link(Settings):
-    address: Annotated[str, AfterValidator(checked_address)] = "unix:.dodona/link.sock"
+    address: LinkAddress = "unix:.dodona/link.sock"
     """Where workers dial in: `unix:PATH` or `HOST:PORT`."""
     token: SecretStr = SecretStr("")
     """Shared secret that workers must present; empty = none asked for."""

@@ -5,7 +5,6 @@ exist raw only; BF16 arrays are the uint16 bit patterns.
 """
 
 from collections.abc import Sequence
-from itertools import accumulate
 from math import prod
 from struct import Struct
 from struct import error as StructFormatError
@@ -149,8 +148,3 @@ def shape_matches(shape: Sequence[int], expected: Sequence[int]) -> bool:
     return len(shape) == len(expected) and all(
         want in (-1, extent) for extent, want in zip(shape, expected, strict=True)
     )
-
-
-def row_offsets(rows: Sequence[int]) -> list[int]:
-    """Start of each part in a concatenation, and the end: [0, r0, r0+r1, ...]."""
-    return [0, *accumulate(rows)]

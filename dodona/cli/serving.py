@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 import orjson
 import typer
@@ -107,20 +107,21 @@ async def serve(settings: ClusterSettings, output: Output) -> None:
     with _logging(cluster, settings):
         starting = asyncio.create_task(_announce(cluster, output))
         stopped = asyncio.create_task(stop.wait())
+        owned: list[asyncio.Task[Any]] = [starting, stopped]
         try:
             await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
                 ended = asyncio.create_task(cluster.ended())
+                owned.append(ended)
                 await asyncio.wait([ended, stopped], return_when=asyncio.FIRST_COMPLETED)
                 if ended.done():
                     ended.result()
                     raise ClusterError("a part of the cluster ended by itself", remedy="see its log")
-                ended.cancel()
         finally:
-            starting.cancel()
-            stopped.cancel()
-            await asyncio.gather(starting, stopped, return_exceptions=True)
+            for task in owned:
+                task.cancel()
+            await asyncio.gather(*owned, return_exceptions=True)
             if stop.is_set():
                 output.event("draining")
             with output.waiting("draining: what was accepted is answered; Ctrl-C again stops at once"):

@@ -1,7 +1,7 @@
-"""`python -m dodona.cluster.bound MODULE ...`: run a module that ends when its parent does, however the parent ends.
+"""`python -m dodona.cluster.bound GRACE_S MODULE ...`: run a module that ends when its parent does, whatever ends that.
 
 The parent holds our standard input open. When that ends, the module gets SIGTERM, as if asked politely, and if it has
-not gone some time later it is ended. A pipe works on every system and for every way to die, SIGKILL included.
+not gone GRACE_S seconds later it is ended. A pipe works on every system and for every way to die, SIGKILL included.
 """
 
 import os
@@ -11,21 +11,20 @@ import sys
 import threading
 import time
 
-GRACE_S = 60.0
 
-
-def _watch() -> None:
+def _watch(grace_s: float) -> None:
     # os.read, not sys.stdin: a daemon thread must not hold a Python-level lock when the interpreter ends.
     while os.read(0, 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE_S)
+    time.sleep(grace_s)
     os._exit(1)
 
 
 def main() -> None:
-    threading.Thread(target=_watch, name="parent-watch", daemon=True).start()
-    del sys.argv[0]
+    grace_s = float(sys.argv[1])
+    threading.Thread(target=_watch, args=(grace_s,), name="parent-watch", daemon=True).start()
+    del sys.argv[:2]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 

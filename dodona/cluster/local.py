@@ -21,7 +21,7 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from dodona.cluster.addresses import forget_addresses, write_addresses
-from dodona.cluster.router import ROUTER_COMMAND, RouterProcess
+from dodona.cluster.router import ENDS_WITHIN_S, ROUTER_COMMAND, RouterProcess
 from dodona.cluster.run_folder import RunFolder, open_log
 from dodona.config.settings import ClusterSettings
 from router.settings import Link
@@ -32,7 +32,6 @@ from serving.agent.plan import VersionStatus
 from serving.agent.settings import AgentSettings
 from serving.errors import Unavailable
 
-_ROUTER_ENDS_WITHIN_S: Final = 5.0  # beyond its own grace
 _LAST_WORDS_BYTES: Final = 64 * 1024
 _log = logging.getLogger(__name__)
 
@@ -133,8 +132,11 @@ class LocalCluster:
                 self._agent_task.result()
             change = asyncio.create_task(self._agent.changed())
             left_s = None if deadline is None else max(0.0, deadline - asyncio.get_running_loop().time())
-            done, _ = await asyncio.wait([change, self._agent_task], timeout=left_s, return_when="FIRST_COMPLETED")
-            change.cancel()
+            try:
+                done, _ = await asyncio.wait([change, self._agent_task], timeout=left_s, return_when="FIRST_COMPLETED")
+            finally:
+                change.cancel()
+                await asyncio.gather(change, return_exceptions=True)
             if not done:
                 loading = ", ".join(str(version.spec) for version in self.versions if version.state == "LOADING")
                 raise ClusterError(f"not ready after {timeout_s:g} s: {loading or 'no look at the repository yet'}")
@@ -151,7 +153,7 @@ class LocalCluster:
         """Drain: the router answers what it accepted, then the workers go. Bounded by both graces."""
         if self._router and self._router_task:
             self._router.stop()
-            grace_s = self.settings.router.drain_grace_s + _ROUTER_ENDS_WITHIN_S
+            grace_s = self.settings.router.drain_grace_s + ENDS_WITHIN_S
             _, late = await asyncio.wait([self._router_task], timeout=grace_s)
             if late:
                 _log.error("router is killed", extra={"reason": f"was still draining after {grace_s:g} s"})

@@ -11,7 +11,9 @@ from router.settings import RouterSettings
 from serving.agent.child import Child, StatusLine, write_private
 from serving.agent.placement import cause_of
 
-ROUTER_COMMAND: Final = (sys.executable, "-P", "-m", "dodona.cluster.bound", "router")
+ROUTER_COMMAND: Final = (sys.executable, "-P", "-m", "dodona.cluster.bound")
+ENDS_WITHIN_S: Final = 5.0
+"""Seconds that a router may take to end, beyond its own drain_grace_s."""
 _DELAY_S: Final = 0.5
 _DELAY_MAX_S: Final = 30.0
 _HEALTHY_AFTER_S: Final = 60.0
@@ -32,7 +34,8 @@ class RouterProcess:
         self.settings = settings
         """Once it listens, with the ports it really has."""
         self._file = settings_file
-        self._command = (*command, "--settings", str(settings_file))
+        grace_s = settings.drain_grace_s + ENDS_WITHIN_S
+        self.command = (*command, f"{grace_s:g}", "router", "--settings", str(settings_file))
         self._stderr = stderr
         self._child: Child | None = None
         self._stopping = asyncio.Event()
@@ -78,7 +81,7 @@ class RouterProcess:
 
     async def _live(self) -> int:
         write_private(self._file, _plain(self.settings))
-        self._child = Child(self._command, self._line, stderr=self._stderr)
+        self._child = Child(self.command, self._line, stderr=self._stderr)
         try:
             return await self._child.run()
         finally:

@@ -14,7 +14,7 @@ Path: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key of the configuration. `depth` 0 is the top; a block has keys below it and no default of its own."""
+    """One key of the configuration. A block has keys below it and no default of its own."""
 
     path: Path
     kind: str

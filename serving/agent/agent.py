@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from protos import link_pb2
 from serving.agent.child import StatusLine
@@ -60,7 +60,11 @@ class Agent:
         self._supervision = Supervision(
             _bounds(settings.supervise), lambda framework: settings.workers.get(framework, WorkerPool()).replicas
         )
-        self._fleet = Fleet(settings, command, on_line=self._status, on_exit=self._exited, stderr=stderr)
+        # Of this very start: a router holds names unique, and lets a newer connection replace one of the same name.
+        self._mark = f"{self._random.getrandbits(24):06x}"
+        self._fleet = Fleet(
+            settings, command, mark=self._mark, on_line=self._status, on_exit=self._exited, stderr=stderr
+        )
         self._fulfilling: set[asyncio.Task[None]] = set()
         self._links: list[RouterLink] = []
         self._wishes: dict[int, tuple[RouterLink, int]] = {}
@@ -109,13 +113,23 @@ class Agent:
             self._scan, self._settings.supervise.poll_interval_s, deliver=self._delivered, fault=self._faulted
         )
         self._links = [
-            RouterLink(address, self._settings, self._random, index=self._frame, wish=self._wish_via(watch))
+            RouterLink(
+                address,
+                self._settings,
+                self._random,
+                name=f"{self._settings.name}-{self._mark}",
+                index=self._frame,
+                wish=self._wish_via(watch),
+            )
             for address in self._settings.routers
         ]
         links = [asyncio.create_task(link.run()) for link in self._links]
+        stopped = asyncio.create_task(self._stop.wait())
         watch.start()
         try:
-            await self._stop.wait()
+            ended, _ = await asyncio.wait([stopped, *links], return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()  # a link that ends is a fault of ours: better dead than disconnected in silence
             watch.stop()
             self._step(self._supervision.drain(self._now()))
             await self._fleet.empty()
@@ -124,7 +138,7 @@ class Agent:
             await self._fleet.close()
             if self._wake is not None:
                 self._wake.cancel()
-            await _finished([*links, *self._fulfilling])
+            await _finished([stopped, *links, *self._fulfilling])
 
     # Events
 
@@ -162,9 +176,14 @@ class Agent:
         def wish(link: RouterLink, control: link_pb2.Control) -> None:
             task = asyncio.create_task(self._fulfil(watch, link, control))
             self._fulfilling.add(task)
-            task.add_done_callback(self._fulfilling.discard)
+            task.add_done_callback(self._fulfilled)
 
         return wish
+
+    def _fulfilled(self, task: "asyncio.Task[None]") -> None:
+        self._fulfilling.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("a wish could not be carried out", exc_info=task.exception())
 
     async def _fulfil(self, watch: Watch, link: RouterLink, control: link_pb2.Control) -> None:
         if control.config:
@@ -244,7 +263,7 @@ def _bounds(settings: Supervise) -> Bounds:
     return replace(bounds, drain_grace_s=bounds.drain_grace_s + _KILL_AFTER_GRACE_S)
 
 
-async def _finished(tasks: Sequence["asyncio.Task[None]"]) -> None:
+async def _finished(tasks: Sequence["asyncio.Task[Any]"]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

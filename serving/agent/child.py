@@ -5,6 +5,7 @@ ends, and a child drains and exits when its input ends: so no child outlives its
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Final
 
 import orjson
 
-_LINE_LIMIT: Final = 1024 * 1024  # bytes of one status line; a reason may quote a model's whole complaint
+_LINE_LIMIT: Final = 1024 * 1024  # bytes of one status line; a longer one is passed over
 _LAST_WORDS_S: Final = 1.0  # the pipe of a dead worker ends at once, unless a process of its own still holds it
+
+_log = logging.getLogger(__name__)
 
 StatusLine = Mapping[str, object]
 
@@ -56,7 +59,7 @@ class Child:
     async def run(self) -> int:
         """Start the process and follow it to its end: its return code, after its last status line. Raises OSError if
         it cannot be started."""
-        reader, status_fd = await _status_pipe()
+        reader, transport, status_fd = await _status_pipe()
         try:
             # A session of its own: Ctrl-C in the terminal is for the parent, which ends its workers in order.
             self._process = await asyncio.create_subprocess_exec(
@@ -68,11 +71,15 @@ class Child:
                 pass_fds=(status_fd,),
                 start_new_session=True,
             )
+        except BaseException:
+            transport.close()
+            raise
         finally:
             os.close(status_fd)
         try:
             return await self._follow(self._process, reader)
         finally:
+            transport.close()
             self.kill()
 
     async def _follow(self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader) -> int:
@@ -87,26 +94,36 @@ class Child:
             await asyncio.wait([lines], timeout=_LAST_WORDS_S)
         finally:
             lines.cancel()
+            await asyncio.wait([lines])
         return code
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
-        async for line in reader:
+        while True:
+            try:
+                line = await reader.readline()
+            except ValueError:  # too long; what has been read of it is gone
+                continue
+            if not line:
+                return
             try:
                 status = orjson.loads(line)
             except orjson.JSONDecodeError:
                 continue
             if isinstance(status, dict):
-                self._on_line(status)
+                try:
+                    self._on_line(status)
+                except Exception:  # a fault of ours; unread, the pipe would fill up and stop the child
+                    _log.exception("status line could not be taken")
 
 
-async def _status_pipe() -> tuple[asyncio.StreamReader, int]:
-    """A reader, and the descriptor to write to, which the caller closes."""
+async def _status_pipe() -> tuple[asyncio.StreamReader, asyncio.BaseTransport, int]:
+    """A reader with its transport, and the descriptor to write to; the caller closes the latter two."""
     reading, writing = os.pipe()
     reader = asyncio.StreamReader(limit=_LINE_LIMIT)
-    await asyncio.get_running_loop().connect_read_pipe(
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb", buffering=0)
     )
-    return reader, writing
+    return reader, transport, writing
 
 
 def write_private(path: Path, settings: Mapping[str, object]) -> None:

@@ -28,11 +28,15 @@ class Fleet:
         settings: AgentSettings,
         command: Sequence[str],
         *,
+        mark: str,
         on_line: Callable[[str, StatusLine], None],
         on_exit: Callable[[str, int], None],
         stderr: int | None = None,
     ) -> None:
+        """`mark` is appended to the names that workers have on their links and in logs: `onnx-1` is a worker of this
+        agent, and many agents, or this one after a restart, may dial the same router."""
         self._settings = settings
+        self._mark = mark
         self._command = tuple(command)
         self._on_line = on_line
         self._on_exit = on_exit
@@ -46,12 +50,12 @@ class Fleet:
         return {name: child.pid for name, child in self._children.items() if child.pid is not None}
 
     def start(self, start: StartWorker) -> None:
-        path = self._folder / f"{start.name}.json"
+        path = self._folder / f"{self._link_name(start)}.json"
         command = [*self._command, "--settings", str(path)]
         child = Child(command, lambda line: self._on_line(start.name, line), stderr=self._stderr)
         self._children[start.name] = child
         models = [str(found.spec) for found in start.versions]
-        _log.info("worker starts", extra={"worker": start.name, "models": models})
+        _log.info("worker starts", extra={"worker": self._link_name(start), "models": models})
         life = asyncio.create_task(self._live(start, child, path))
         self._lives.add(life)
         life.add_done_callback(self._lives.discard)
@@ -94,18 +98,24 @@ class Fleet:
             write_private(path, self._worker_settings(start))
             code = await child.run()
         except OSError as error:
-            _log.error("worker cannot be started", extra={"worker": start.name, "reason": str(error)})
+            _log.error("worker cannot be started", extra={"worker": self._link_name(start), "reason": str(error)})
+            code = _CANNOT_START
+        except Exception:  # a fault of ours; supervision must still learn that the worker is gone
+            _log.exception("worker is lost", extra={"worker": self._link_name(start)})
             code = _CANNOT_START
         finally:
             path.unlink(missing_ok=True)  # noqa: ASYNC240 - one small file of our own
             del self._children[start.name]
-        _log.info("worker ended", extra={"worker": start.name, "code": code})
+        _log.info("worker ended", extra={"worker": self._link_name(start), "code": code})
         self._on_exit(start.name, code)
+
+    def _link_name(self, start: StartWorker) -> str:
+        return f"{start.name}-{self._mark}"
 
     def _worker_settings(self, start: StartWorker) -> Mapping[str, object]:
         settings = self._settings
         return {
-            "name": start.name,
+            "name": self._link_name(start),
             "framework": start.framework,
             "routers": list(settings.routers),
             "token": settings.token.get_secret_value(),
@@ -113,7 +123,6 @@ class Fleet:
                 {
                     "name": found.spec.name,
                     "version": found.spec.version,
-                    "folder": found.folder,
                     "model_folder": found.model_folder,
                 }
                 for found in start.versions

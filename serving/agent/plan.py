@@ -15,7 +15,6 @@ class Found:
     framework: str
     digest: str
     """Changes whenever a file of the version, or its model.yaml, changes."""
-    folder: str = ""
     model_folder: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""

@@ -42,7 +42,7 @@ def index_frame(repository: str, versions: Iterable[VersionStatus]) -> link_pb2.
 
 class RouterLink:
     """`index` gives the frame to send to a router that welcomed us, None while nothing is known; `wish` is called with
-    every Control frame."""
+    every Control frame. `name` is unique among all that dial the router."""
 
     def __init__(
         self,
@@ -50,10 +50,12 @@ class RouterLink:
         settings: AgentSettings,
         random: Random,
         *,
+        name: str,
         index: Callable[[], link_pb2.Index | None],
         wish: Callable[["RouterLink", link_pb2.Control], None],
     ) -> None:
         self._settings = settings
+        self._name = name
         self._index = index
         self._wish = wish
         self._client = LinkClient(address, self, random, max_frame_bytes=settings.max_frame_bytes)
@@ -76,7 +78,7 @@ class RouterLink:
         return link_pb2.Hello(
             protocol_version=PROTOCOL_VERSION,
             role=link_pb2.ROLE_AGENT,
-            name=self._settings.name,
+            name=self._name,
             interpreter=f"{platform.python_implementation()} {platform.python_version()}",
             token=self._settings.token.get_secret_value(),
             pid=os.getpid(),

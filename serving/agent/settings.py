@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
+from serving.link.address import LinkAddress
 from serving.settings import Settings
 
 Positive = Annotated[float, Field(gt=0)]
@@ -43,10 +44,10 @@ class Supervise(Settings):
 
 class AgentSettings(Settings):
     name: str = "agent"
-    """Name in logs and status."""
+    """Name in logs and status; a mark of each start is added, so that agents may share a name."""
     repository: str = "./models"
     """Folder or fsspec URL (s3://, gs://, http://) with one folder per model."""
-    routers: tuple[str, ...] = ()
+    routers: tuple[LinkAddress, ...] = ()
     """Link addresses of the routers, `unix:PATH` or `HOST:PORT`."""
     token: SecretStr = SecretStr("")
     """Shared secret presented on the link."""

@@ -42,7 +42,6 @@ def _found(entry: Entry, repository: Repository) -> Found:
         entry.spec,
         definition.framework if definition else "",
         _digest(entry),
-        folder=f"{model_folder}/{entry.spec.version}",
         model_folder=model_folder,
         labels=definition.labels if definition else {},
         problem="" if entry.state is VersionState.COMPLETE else entry.reason or entry.state.value,

@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from serving.bundle.definition import ModelDefinition, parse_definition
+from serving.bundle.definition import MAX_DEFINITION_BYTES, ModelDefinition, parse_definition
 from serving.bundle.layout import DEFINITION_FILE, PACKED_FILES, TRITON_FILE, TRITON_MODEL_FILE, is_hidden
 from serving.bundle.tree import Folder, own_files, subfolders
-from serving.bundle.triton import VersionPolicy, completed_definition, read_config
-from serving.bundle.versions import in_order
+from serving.bundle.triton import MAX_CONFIG_BYTES, MAX_LABELS_BYTES, VersionPolicy, completed_definition, read_config
 from serving.errors import BundleError
+from serving.spec import in_order
 
-ReadFile = Callable[[str], bytes]
+ReadFile = Callable[[str, int], bytes]
+"""The whole of a file that has at most so many bytes. Raises BundleError if it has more, OSError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def read_model(name: str, folder: Folder, read: ReadFile) -> ModelRead:
     """`name` is the folder's, `read` gives a file of it by its path. Raises BundleError, OSError."""
     files = own_files(folder)
     if DEFINITION_FILE in files:
-        definition = parse_definition(read(DEFINITION_FILE))
+        definition = parse_definition(read(DEFINITION_FILE, MAX_DEFINITION_BYTES))
         if definition.name != name:
             raise BundleError(
                 f"is {definition.name!r}, but the folder is {name!r}",
@@ -43,7 +44,9 @@ def read_model(name: str, folder: Folder, read: ReadFile) -> ModelRead:
             )
         return ModelRead(definition, None)
     if TRITON_FILE in files:
-        definition, policy = read_config(name, read(TRITON_FILE), read)
+        definition, policy = read_config(
+            name, read(TRITON_FILE, MAX_CONFIG_BYTES), lambda path: read(path, MAX_LABELS_BYTES)
+        )
         return ModelRead(definition, policy)
     if _is_bare_triton(folder):
         return ModelRead(completed_definition(name), VersionPolicy())

@@ -1,11 +1,12 @@
 """From a model folder and a version to a Bundle in hand: fetched if remote, every digest checked."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 from serving.bundle.bundle import Bundle
 from serving.bundle.check import check_folder, listing_digest
-from serving.bundle.definition import MAX_DEFINITION_BYTES, is_name
+from serving.bundle.definition import is_name
 from serving.bundle.fetch import default_cache, fetch
 from serving.bundle.model import ModelRead, read_model
 from serving.bundle.store import Store, read, store_for
@@ -24,7 +25,7 @@ def open_bundle(model_folder: str | Path, version: str, *, cache: Path | None = 
     store = store_for(model_folder)
     try:
         folder = store.folder()
-        model = read_model(store.name, folder, lambda path: read(store, path, MAX_DEFINITION_BYTES))
+        model = read_model(store.name, folder, partial(read, store))
         _check_version(model, folder, version)
         where, digest = _version_folder(store, model, folder, version, cache)
     except OSError as error:

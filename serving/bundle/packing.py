@@ -24,12 +24,11 @@ from serving.bundle.publish import definition_bytes, publication, taken
 from serving.bundle.sources.files import copied_names
 from serving.bundle.sources.frames import spread_rows
 from serving.bundle.sources.source import Source
-from serving.bundle.versions import next_version
 from serving.errors import BundleError
 from serving.runtimes.base import Runtime
 from serving.runtimes.registry import create
 from serving.settings import validate
-from serving.spec import ModelSpec, Signature
+from serving.spec import ModelSpec, Signature, next_version
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from serving.bundle.definition import MAX_DEFINITION_BYTES, NAME_PATTERN, is_name
+from serving.bundle.definition import NAME_PATTERN, is_name
 from serving.bundle.layout import MANIFEST_FILE, is_hidden
 from serving.bundle.manifest import MAX_MANIFEST_BYTES, IncompleteBundle, digest_of, parse_manifest, what_is_missing
 from serving.bundle.model import ModelRead, read_model
 from serving.bundle.snapshot import ModelSeen, Snapshot, VersionSeen, VersionState
 from serving.bundle.store import Store, read, store_for
 from serving.bundle.tree import File, Fingerprint, Folder, Listed, files_in, fingerprint, own_files, subfolders
-from serving.bundle.versions import version_key
 from serving.errors import BundleError, Unavailable
+from serving.spec import version_key
 
 # A file this fresh may change again without its stamp changing, so what was read from it is not relied on.
 _FRESH_S: Final = 2.0
@@ -93,7 +93,7 @@ class Repository:
         if not is_name(name):
             return _faulty(name, f"{name!r} is no model name; use {NAME_PATTERN}", own, folder)
         try:
-            found = read_model(name, folder, lambda path: read(self._store, f"{name}/{path}", MAX_DEFINITION_BYTES))
+            found = read_model(name, folder, lambda path, limit: read(self._store, f"{name}/{path}", limit))
         except BundleError as error:
             return _faulty(name, str(error), own, folder)
         earlier = {seen.version: seen for seen in before.seen.versions} if before is not None else {}

@@ -16,7 +16,7 @@ from typing import IO, Any, Final, Protocol
 import fsspec
 
 from serving.bundle.tree import File, Folder, Listed
-from serving.errors import ConfigurationError
+from serving.errors import BundleError, ConfigurationError
 
 # Levels of folders below a model's that are looked at; deeper than any framework's files lie, and an end to loops.
 MAX_DEPTH: Final = 12
@@ -46,9 +46,12 @@ class Store(Protocol):
 
 
 def read(store: Store, path: str, limit: int) -> bytes:
-    """At most `limit` + 1 bytes of a file, so that a caller sees whether there is more."""
+    """A whole file of at most `limit` bytes. Raises BundleError if it has more, OSError."""
     with store.open(path) as file:
-        return file.read(limit + 1)
+        raw = file.read(limit + 1)
+    if len(raw) > limit:
+        raise BundleError(f"has more than {limit} bytes", field=path.rpartition("/")[2], remedy="make it smaller")
+    return raw
 
 
 def store_for(url: str | Path) -> Store:

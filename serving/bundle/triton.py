@@ -14,12 +14,12 @@ from google.protobuf import text_format
 from protos.model_config_pb2 import DataType, ModelConfig, ModelInput, ModelInstanceGroup, ModelOutput
 from serving.bundle.definition import Batching, ModelDefinition
 from serving.bundle.layout import TRITON_FILE, TRITON_MODEL_FILE, safe_path
-from serving.bundle.versions import in_order
 from serving.errors import BundleError
 from serving.settings import validate
-from serving.spec import NUMPY_DTYPES
+from serving.spec import NUMPY_DTYPES, in_order
 
 MAX_CONFIG_BYTES: Final = 4 * 1024 * 1024
+MAX_LABELS_BYTES: Final = 4 * 1024 * 1024
 # Triton's name of each datatype: TYPE_ and ours, but for strings.
 TYPE_NAMES: Final = {name: f"TYPE_{'STRING' if name == 'BYTES' else name}" for name in NUMPY_DTYPES}
 _DATATYPES: Final = {DataType.Value(theirs): ours for ours, theirs in TYPE_NAMES.items()}

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from serving.bundle.bundle import Bundle
 from serving.bundle.check import read_manifest
 from serving.bundle.compare import check_golden
-from serving.bundle.definition import MAX_DEFINITION_BYTES
 from serving.bundle.layout import GOLDEN_FILE, MANIFEST_FILE
 from serving.bundle.manifest import Manifest, parse_manifest
 from serving.bundle.model import read_model
@@ -108,7 +108,7 @@ class _Verification:
     def _definition(self) -> tuple[ModelSpec, str]:
         store = store_for(self._model_folder)
         folder = store.folder()
-        model = read_model(store.name, folder, lambda path: read(store, path, MAX_DEFINITION_BYTES))
+        model = read_model(store.name, folder, partial(read, store))
         versions = model.versions(folder)
         if not versions:
             raise BundleError("there is no version yet", field=store.name, remedy="publish one with dodona pack")

@@ -1,4 +1,8 @@
-"""Addresses of a link as settings write them: `unix:PATH`, `HOST:PORT` or `[V6]:PORT`."""
+"""Addresses of a link: `unix:PATH` on one machine, `HOST:PORT` or `[V6]:PORT` between machines."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 
 def parse_address(address: str) -> tuple[str, str, int]:
@@ -11,7 +15,10 @@ def parse_address(address: str) -> tuple[str, str, int]:
     return "tcp", host.strip("[]"), int(port)
 
 
-def checked_address(address: str) -> str:
-    """The address itself, for validators of settings. Raises ValueError with the forms that are allowed."""
+def _checked(address: str) -> str:
     parse_address(address)
     return address
+
+
+LinkAddress = Annotated[str, AfterValidator(_checked)]
+"""For settings: text that `parse_address` takes."""

@@ -16,6 +16,7 @@ from serving.link.address import parse_address
 from serving.link.framing import DEFAULT_MAX_FRAME_BYTES, FrameReader, LinkError, encode
 
 _FIRST_DELAY_S: Final = 0.05
+_SILENT_BEATS: Final = 4
 _log = logging.getLogger(__name__)
 
 
@@ -36,7 +37,8 @@ class Peer(Protocol):
 
 
 class LinkClient:
-    """`max_delay_s` bounds the wait between two dials, `silence_s` how long a router may say nothing."""
+    """`max_delay_s` bounds the wait between two dials, `silence_s` how long a router may say nothing; one whose
+    heartbeats are further apart may be silent for four of them."""
 
     def __init__(
         self,
@@ -117,11 +119,12 @@ class LinkClient:
         """Until the connection ends, or says nothing for too long."""
         while True:
             connection.heard = False
-            done, _ = await asyncio.wait([connection.ended], timeout=self._silence_s)
+            patience_s = max(self._silence_s, _SILENT_BEATS * connection.heartbeat_interval_s)
+            done, _ = await asyncio.wait([connection.ended], timeout=patience_s)
             if done:
                 return connection.ended.result()
             if not connection.heard:
-                return f"the router said nothing for {self._silence_s:g} s"
+                return f"the router said nothing for {patience_s:g} s"
 
 
 class _Connection(asyncio.Protocol):
@@ -129,6 +132,8 @@ class _Connection(asyncio.Protocol):
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.welcomed = False
         self.heard = False
+        self.heartbeat_interval_s = 0.0
+        """As the router said in its Welcome; 0 before that."""
         self._peer = peer
         self._frames = FrameReader(max_frame_bytes)
         self._transport: asyncio.Transport | None = None
@@ -168,6 +173,7 @@ class _Connection(asyncio.Protocol):
             self._end(f"the router said goodbye: {envelope.goodbye.reason}")
         elif kind == "welcome":
             self.welcomed = True
+            self.heartbeat_interval_s = envelope.welcome.heartbeat_interval_s
             self._peer.welcomed(envelope.welcome)
         elif self.welcomed:
             self._peer.received(envelope, payload)

@@ -28,8 +28,7 @@ class EchoRuntime:
     device = "cpu"
     text_inputs: frozenset[str] = frozenset()
 
-    def __init__(self, *, threads: int = 1) -> None:
-        self.threads = threads
+    def __init__(self, *, threads: int = 1) -> None:  # noqa: ARG002 - the protocol's; nothing here has threads
         self._options = EchoOptions()
         self._pairs: list[tuple[str, str]] = []
 

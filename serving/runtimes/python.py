@@ -27,8 +27,7 @@ from serving.spec import Signature
 
 
 class PythonRuntime:
-    def __init__(self, *, threads: int = 1) -> None:
-        self.threads = threads
+    def __init__(self, *, threads: int = 1) -> None:  # noqa: ARG002 - the protocol's; nothing here has threads
         self._package = ""
         self._model: Any = None
         self._predict: Callable[[Arrays], Mapping[str, Any]] | None = None

@@ -49,7 +49,7 @@ def main() -> int:
     json_log.configure(settings.name, settings.log_level)
     worker = WorkerProcess(settings, status_descriptor=arguments.status_fd)
     run(worker.run())
-    if worker.loading:  # in a thread that cannot be interrupted, and would be torn down under its feet
+    if worker.stuck:  # a thread that Python would wait for until it ends, or tear down under its feet
         logging.shutdown()
         os._exit(0)
     return 0

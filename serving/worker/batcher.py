@@ -152,7 +152,7 @@ class Batcher:
             result: Answered | DodonaError = self._run(requests)
         except DodonaError as error:
             result = error
-        except Exception as error:  # a fault of ours must not take the batch's callers with it
+        except BaseException as error:  # a fault of ours must not take the batch's callers with it
             log.exception("batch failed")
             result = InternalError(f"{type(error).__name__} in the worker", remedy="see the worker's log")
             result.__cause__ = error
@@ -215,6 +215,5 @@ class Batcher:
             self._close(present, error)
         for job in present if again else ():
             job.state = WAITING
-            job.retried = True
             job.group = job  # equal to no other: it runs alone
             self._waiting.append(job)

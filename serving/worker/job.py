@@ -28,7 +28,6 @@ class Job(Waiting):
         "number",
         "request",
         "request_id",
-        "retried",
         "sink",
         "started",
         "state",
@@ -61,8 +60,6 @@ class Job(Waiting):
         self.state = WAITING
         self.cancelled = False
         """The caller has gone; its part of a running batch is thrown away."""
-        self.retried = False
-        """It was in a batch that failed and now runs alone."""
 
 
 @dataclass(slots=True)

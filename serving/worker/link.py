@@ -6,20 +6,19 @@ CANCELLED), because the router counts rows in flight by it. What belongs to a lo
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from itertools import count, repeat
+from itertools import count
 from time import monotonic
 from typing import Final, Protocol
 
 from protos import link_pb2
 from serving.errors import DodonaError, InternalError, TooLarge, Unavailable, above_limit
-from serving.link.framing import DEFAULT_MAX_FRAME_BYTES, PROTOCOL_VERSION, LinkError, cut
+from serving.link.framing import COLUMNS_BYTES, DEFAULT_MAX_FRAME_BYTES, PROTOCOL_VERSION, LinkError, cut, portions
 from serving.policy.credit import window_rows
 from serving.worker.job import Job, Outcome
 from serving.worker.version import ServedVersion
 
 log = logging.getLogger(__name__)
 
-_ENVELOPE_BYTES: Final = 64  # what a request takes of a Results frame besides its payload, generously
 _MAX_U32: Final = 2**32 - 1
 
 Send = Callable[[link_pb2.Envelope, Sequence[bytes]], object]
@@ -114,7 +113,10 @@ class WorkerLink:
 
     def _work(self, work: link_pb2.Work, payload: memoryview) -> None:
         ids = work.ids
-        if not len(ids) == len(work.handles) == len(work.sizes) == len(work.timeout_us):
+        priorities = work.priorities or [0] * len(ids)
+        request_ids = work.request_ids or [""] * len(ids)
+        columns = (work.handles, work.sizes, work.timeout_us, priorities, request_ids)
+        if any(len(column) != len(ids) for column in columns):
             raise LinkError("columns of a work frame differ in length")
         refused: dict[int, list[tuple[int, DodonaError]]] = {}
         versions, jobs = self._host.versions, self._jobs
@@ -124,9 +126,9 @@ class WorkerLink:
             work.handles,
             cut(payload, work.sizes),
             work.timeout_us,
-            work.priorities or repeat(0),
-            work.request_ids or repeat(""),
-            strict=False,
+            priorities,
+            request_ids,
+            strict=True,
         ):
             version = versions.get(handle)
             try:
@@ -179,15 +181,17 @@ class WorkerLink:
             self._jobs.pop(job.number, None)
         sizes = [len(answer) if isinstance(answer, bytes) else 0 for answer in answers]
         limit = self._max_frame_bytes - 1024
-        if sum(sizes) + _ENVELOPE_BYTES * len(jobs) <= limit:
-            self._results(outcome, jobs, answers, sizes)
+        if sum(sizes) + COLUMNS_BYTES * len(jobs) <= limit:
+            self._results(outcome, jobs, answers, sizes, outcome.rows)
             return
-        for start, end in _portions(sizes, limit):
+        for start, end in portions(sizes, limit):
             part = answers[start:end]
             if sizes[start] > limit:
                 part = [_too_large(sizes[start], self._max_frame_bytes)]
                 sizes[start] = 0
-            self._results(outcome, jobs[start:end], part, sizes[start:end])
+            # The run is counted by its rows: once.
+            rows = outcome.rows if start == 0 else 0
+            self._results(outcome, jobs[start:end], part, sizes[start:end], rows)
 
     def _results(
         self,
@@ -195,6 +199,7 @@ class WorkerLink:
         jobs: Sequence[Job],
         answers: "Sequence[bytes | DodonaError]",
         sizes: Sequence[int],
+        rows: int,
     ) -> None:
         ran = outcome.rows > 0
         results = link_pb2.Results(
@@ -202,7 +207,7 @@ class WorkerLink:
             ids=[job.number for job in jobs],
             sizes=sizes,
             queue_us=[_microseconds(job.started - job.arrived) for job in jobs] if ran else [0] * len(jobs),
-            rows=outcome.rows,
+            rows=rows,
             input_us=_microseconds(outcome.input_s),
             infer_us=_microseconds(outcome.infer_s),
             output_us=_microseconds(outcome.output_s),
@@ -235,20 +240,6 @@ class _Nowhere:
 
 
 _NOWHERE: Final = _Nowhere()
-
-
-def _portions(sizes: Sequence[int], limit: int) -> list[tuple[int, int]]:
-    """Ranges of neighbours that fit one frame; one that is too large by itself stands alone."""
-    portions: list[tuple[int, int]] = []
-    start = used = 0
-    for index, size in enumerate(sizes):
-        needed = size + _ENVELOPE_BYTES
-        if index > start and used + needed > limit:
-            portions.append((start, index))
-            start, used = index, 0
-        used += needed
-    portions.append((start, len(sizes)))
-    return portions
 
 
 def _too_large(size: int, limit: int) -> TooLarge:

@@ -32,7 +32,7 @@ def load_version(model: WorkerModel, *, framework: str, threads: int) -> Loaded:
         predictor, cost = _predictor(bundle, framework, threads)
     except DodonaError:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # user code may raise anything: sys.exit(), asyncio.CancelledError
         raise BundleError(
             f"loading raised {type(error).__name__}: {error}", field="model", remedy="see the worker's log"
         ) from error

@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from serving.errors import DodonaError
 from serving.spec import ModelSpec
@@ -18,6 +19,8 @@ from serving.worker.parent import StatusLine
 from serving.worker.settings import WorkerModel, WorkerSettings
 
 log = logging.getLogger(__name__)
+
+_MAX_REASON_CHARS: Final = 4000
 
 
 class Loader:
@@ -66,7 +69,7 @@ class Loader:
         log.error("load failed", extra={"model": str(spec), "error": str(error)}, exc_info=error.__cause__)
         if isinstance(error, GoldenFailure):
             self._metrics.of(spec).golden_failures.inc()
-        self._status.tell_of("failed", spec, reason=str(error))
+        self._status.tell_of("failed", spec, reason=_short(str(error)))
 
     async def _in_thread(self, model: WorkerModel) -> Loaded:
         # A daemon thread, one per load: a framework that hangs must not keep the process from going, and a thread's
@@ -95,6 +98,11 @@ class Loader:
         self.busy = True
         threading.Thread(target=load, name=f"load-{model.name}", daemon=True).start()
         return await done
+
+
+def _short(reason: str) -> str:
+    """It is told to the parent and to every router; a model may complain at any length."""
+    return reason if len(reason) <= _MAX_REASON_CHARS else f"{reason[:_MAX_REASON_CHARS]} ..."
 
 
 def _lower_priority(nice: int) -> None:

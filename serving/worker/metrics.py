@@ -33,7 +33,7 @@ class WorkerMetrics:
         self.encode = metrics.histogram(
             "dodona_encode_seconds", "Splitting and encoding a batch's responses, in seconds.", _LABELS
         )
-        self.in_flight = metrics.gauge("dodona_in_flight", "Requests in the worker.", _LABELS)
+        self.in_flight = metrics.gauge("dodona_worker_in_flight", "Requests in the worker.", _LABELS)
         self.expired = metrics.counter(
             "dodona_expired_total", "Requests dropped because their deadline passed while they waited.", _LABELS
         )

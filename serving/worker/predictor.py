@@ -58,7 +58,7 @@ class Predictor:
             return self._runtime.predict(inputs)
         except DodonaError:
             raise
-        except (Exception, SystemExit) as error:  # user code may raise anything, also sys.exit()
+        except BaseException as error:  # user code may raise anything: sys.exit(), asyncio.CancelledError
             text = f"{type(error).__name__}: {error}"
             raise ModelFailed(
                 f"the model raised {text[:_MAX_MESSAGE_CHARS]}", remedy="check the input against what the model expects"

@@ -50,13 +50,14 @@ class WorkerProcess:
         self._links: list[WorkerLink] = []
         self._unloads: set[asyncio.Task[None]] = set()
         self._going = asyncio.Event()
+        self._left_running = False
         self._loader = Loader(settings, self._status, self._metrics, self._serve)
         self.versions: dict[int, ServedVersion] = {}
 
     @property
-    def loading(self) -> bool:
-        """Whether a framework is loading in a thread of its own."""
-        return self._loader.busy
+    def stuck(self) -> bool:
+        """After `run`: whether a thread that cannot be interrupted still loads or runs a model, past all patience."""
+        return self._loader.busy or self._left_running
 
     async def run(self) -> None:
         """Serve until told to go, then finish what was accepted."""
@@ -101,6 +102,9 @@ class WorkerProcess:
         )
 
     def announced(self) -> Sequence[ServedVersion]:
+        """Nothing once it drains: whoever is dialled again then must not send work."""
+        if self._going.is_set():
+            return []
         return [version for version in self.versions.values() if version.spec not in self._leaving]
 
     def links_changed(self) -> None:
@@ -160,6 +164,8 @@ class WorkerProcess:
         for version in self.versions.values():
             if version.batcher.in_flight == 0:
                 await asyncio.to_thread(version.closing())
+            else:
+                self._left_running = True
         self.versions.clear()
 
     # Beginnings.

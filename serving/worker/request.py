@@ -1,7 +1,6 @@
 """A decoded, valid request: what the decoder makes, the assembler puts together and the encoder answers."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +42,3 @@ class DecodedRequest:
         """The caller's id as the response's protobuf field, empty if there was none."""
         self.outputs = outputs
         """None = all."""
-
-
-Outputs = dict[str, NDArray[Any]]

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, StringConstraints
 
+from serving.link.address import LinkAddress
 from serving.settings import Settings
 
 
@@ -14,8 +15,6 @@ class WorkerModel(Settings):
     version: str
     model_folder: str
     """The model's folder or URL, where model.yaml stands."""
-    folder: str = ""
-    """The version's folder or URL; for logs."""
 
 
 class WorkerSettings(Settings):
@@ -23,7 +22,7 @@ class WorkerSettings(Settings):
     """Unique among the workers of a router."""
     framework: str
     """Of all its models, see docs/reference/runtimes.md."""
-    routers: tuple[str, ...]
+    routers: tuple[LinkAddress, ...]
     """Routers to dial: `unix:PATH` or `HOST:PORT`."""
     token: SecretStr = SecretStr("")
     """Shared secret that the routers ask for."""

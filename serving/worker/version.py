@@ -1,5 +1,6 @@
 """One version in service: its predictor, its queue, its thread, its figures, and how routers see it."""
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +12,8 @@ from serving.worker.batcher import Batcher
 from serving.worker.job import Outcome, Sink
 from serving.worker.load import Loaded
 from serving.worker.metrics import VersionMetrics
+
+log = logging.getLogger(__name__)
 
 
 class ServedVersion:
@@ -49,7 +52,10 @@ class ServedVersion:
 
         def close() -> None:
             self._thread.shutdown(wait=True)
-            self._predictor.close()
+            try:
+                self._predictor.close()
+            except BaseException:  # user code; whatever it still holds, the version is out of service
+                log.exception("closing failed", extra={"model": str(self.spec)})
 
         return close
 

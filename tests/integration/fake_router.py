@@ -8,11 +8,12 @@ from serving.link.framing import PROTOCOL_VERSION, FrameReader, encode
 
 
 class FakeRouter:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, heartbeat_interval_s: float = 1.0) -> None:
         self.address = f"unix:{path}"
         self.hellos: list[link_pb2.Hello] = []
         self.frames: list[link_pb2.Envelope] = []
         self._path = path
+        self._heartbeat_interval_s = heartbeat_interval_s
         self._news = asyncio.Condition()
         self._writers: list[asyncio.StreamWriter] = []
         self._server: asyncio.Server | None = None
@@ -74,7 +75,11 @@ class FakeRouter:
         async with self._news:
             if envelope.WhichOneof("frame") == "hello":
                 self.hellos.append(envelope.hello)
-                welcome = link_pb2.Welcome(protocol_version=PROTOCOL_VERSION, router="fake", heartbeat_interval_s=1.0)
+                welcome = link_pb2.Welcome(
+                    protocol_version=PROTOCOL_VERSION,
+                    router="fake",
+                    heartbeat_interval_s=self._heartbeat_interval_s,
+                )
                 writer.writelines(encode(link_pb2.Envelope(welcome=welcome)))
             else:
                 self.frames.append(envelope)

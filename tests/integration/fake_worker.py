@@ -1,7 +1,7 @@
 """A worker that loads nothing: it speaks the contract between an agent and its workers, and misbehaves on demand.
 
-What a version does is in its name: `crash` dies by a signal while it loads, `bad` is refused, `hang` never comes to an
-end, `stubborn` does not drain; all others are ready at once.
+What a version does is in its name: `crash` dies by a signal while it loads, `bad` is refused, `wordy` is refused after
+a status line past all limits, `hang` never comes to an end, `stubborn` does not drain; all others are ready at once.
 """
 
 import argparse
@@ -29,6 +29,9 @@ def main() -> None:
         say("loading", **spec)
         if "crash" in model["version"]:
             os.kill(os.getpid(), signal.SIGSEGV)
+        elif "wordy" in model["version"]:
+            say("loading", **spec, reason="x" * 3 * 1024 * 1024)
+            say("failed", **spec, reason="too many words")
         elif "bad" in model["version"]:
             say("failed", **spec, reason="this one is bad")
         elif "hang" in model["version"]:

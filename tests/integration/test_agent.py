@@ -1,15 +1,20 @@
 """The agent with real processes (a fake worker) and a real link (a fake router)."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from protos import link_pb2
 from serving.agent.agent import Agent
+from serving.agent.child import Child
 from serving.agent.plan import Found
+from serving.agent.router_link import RouterLink
 from serving.agent.settings import AgentSettings, Supervise
 from serving.errors import Unavailable
 from serving.spec import ModelSpec
@@ -17,7 +22,7 @@ from serving.status import Status
 from tests.integration.fake_router import FakeRouter
 
 COMMAND = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
-QUICK = Supervise(poll_interval_s=0.02, restart_delay_s=0.01, drain_grace_s=0.1, load_timeout_s=0.5)
+QUICK = Supervise(poll_interval_s=0.02, restart_delay_s=0.01, drain_grace_s=0.1)
 
 
 class Shelf:
@@ -92,6 +97,31 @@ def test_agent_starts_workers_and_tells_the_router(tmp_path):
     asyncio.run(scenario())
 
 
+def test_agents_and_workers_of_one_name_are_told_apart(tmp_path):
+    """Two agents of the same name, or one that was restarted, give routers names that never clash."""
+
+    async def scenario():
+        shelf = Shelf("onnx:digits/1")
+        async with running(shelf, tmp_path) as (one, router):
+            await router.until(lambda: router.states() == {"digits/1": "READY"})
+            settings = AgentSettings(routers=(router.address,), run_folder=str(tmp_path / "run"), supervise=QUICK)
+            two = Agent(settings, scan=shelf.scan, command=COMMAND)
+            life = asyncio.create_task(two.run())
+            await router.until(lambda: len(router.hellos) == 2)
+            while not two.settled:
+                await two.changed()
+            assert list(one.pids) == list(two.pids) == ["onnx-1"]
+            assert len({hello.name for hello in router.hellos}) == 2
+            files = (tmp_path / "run" / "workers").iterdir()
+            names = {json.loads(file.read_text())["name"] for file in files}
+            assert len(names) == 2
+            assert all(name.startswith("onnx-1-") for name in names)
+            two.stop()
+            await asyncio.wait_for(life, 15)
+
+    asyncio.run(scenario())
+
+
 def test_new_version_appears_and_old_one_goes(tmp_path):
     """What is added loads in another process, what is removed drains, without touching the rest."""
 
@@ -142,11 +172,58 @@ def test_hanging_load_and_stubborn_worker_are_killed(tmp_path):
     """Neither a load without progress nor a worker that does not drain can hold the agent up."""
 
     async def scenario():
-        supervise = QUICK.model_copy(update={"load_attempts": 1})
+        supervise = QUICK.model_copy(update={"load_attempts": 1, "load_timeout_s": 2.0})
         async with running(Shelf("onnx:a/hang", "echo:b/stubborn"), tmp_path, supervise) as (agent, router):
             await router.until(lambda: router.states() == {"a/hang": "FAILED", "b/stubborn": "READY"})
             pid = agent.pids["echo-1"]
         await gone(pid)
+
+    asyncio.run(scenario())
+
+
+def test_a_status_line_without_end_is_passed_over(tmp_path):
+    """A worker that says too much at once is still read to the end, so it neither blocks nor is lost."""
+
+    async def scenario():
+        async with running(Shelf("onnx:a/wordy"), tmp_path) as (agent, router):
+            await router.until(lambda: router.states() == {"a/wordy": "FAILED"})
+            assert agent.index[0].reason == "too many words"
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_whose_life_breaks_off_is_not_a_ghost(tmp_path, monkeypatch):
+    """Whatever goes wrong around a process, supervision learns that it is gone."""
+
+    async def scenario():
+        async def run(child):
+            raise RuntimeError("a fault of ours")
+
+        monkeypatch.setattr(Child, "run", run)
+        async with FakeRouter(tmp_path / "link.sock") as router:
+            settings = AgentSettings(routers=(router.address,), run_folder=str(tmp_path / "run"), supervise=QUICK)
+            agent = Agent(settings, scan=Shelf("onnx:digits/1").scan, command=COMMAND)
+            life = asyncio.create_task(agent.run())
+            await router.until(lambda: router.states() == {"digits/1": "FAILED"})
+            agent.stop()
+            await asyncio.wait_for(life, 15)
+
+    asyncio.run(scenario())
+
+
+def test_a_link_that_breaks_down_ends_the_agent(tmp_path, monkeypatch):
+    """An agent whose link died of a fault would run on unseen by any router; it ends with that fault instead."""
+
+    async def scenario():
+        async def run(link):
+            raise RuntimeError("a fault of ours")
+
+        monkeypatch.setattr(RouterLink, "run", run)
+        settings = AgentSettings(routers=("unix:nowhere",), run_folder=str(tmp_path / "run"), supervise=QUICK)
+        agent = Agent(settings, scan=Shelf("onnx:digits/1").scan, command=COMMAND)
+        with pytest.raises(RuntimeError, match="a fault of ours"):
+            await asyncio.wait_for(agent.run(), 15)
+        assert agent.pids == {}
 
     asyncio.run(scenario())
 

@@ -71,15 +71,16 @@ def test_frames_go_both_ways(tmp_path, run):
     run(scenario())
 
 
-def test_silent_router_is_left_and_dialled_again(tmp_path):
-    """A router that says nothing for `silence_s` counts as lost."""
+@pytest.mark.parametrize(("heartbeat_interval_s", "patience"), [(0.01, "0.05"), (0.1, "0.4")])
+def test_silent_router_is_left_and_dialled_again(tmp_path, heartbeat_interval_s, patience):
+    """A router that says nothing for `silence_s`, or for four of its own heartbeats, counts as lost."""
 
     async def scenario():
-        async with FakeRouter(tmp_path / "link.sock") as router:
+        async with FakeRouter(tmp_path / "link.sock", heartbeat_interval_s=heartbeat_interval_s) as router:
             peer = Peer()
             life = asyncio.create_task(LinkClient(router.address, peer, Random(1), silence_s=0.05).run())
             events = await peer.until(3)
-            assert events[1] == "lost: the router said nothing for 0.05 s"
+            assert events[1] == f"lost: the router said nothing for {patience} s"
             assert events[2] == "welcomed by fake"
             life.cancel()
             await asyncio.gather(life, return_exceptions=True)

@@ -15,7 +15,7 @@ from serving.bundle.pack import pack
 from serving.worker.settings import WorkerModel
 from tests.integration.worker_bed import RouterEnd, values_of, worker
 from tests.serving.runtimes.models import booster, breast_cancer, digits, digits_classifier, digits_onnx
-from tests.serving.worker.bundles import Gate, echo, gated
+from tests.serving.worker.bundles import Gate, X, echo, gated
 from tests.serving.worker.requests import request, rows
 
 
@@ -242,6 +242,82 @@ def test_what_was_accepted_is_answered_before_the_end(tmp_path: Path, gate: Gate
             assert await process.ended() == 0
             await router.until(lambda: all(number in router.answers for number in ids))
             assert [values_of(router.answers[number]).tolist() for number in ids] == [[1, 1], [2, 2]]
+
+    run(test)
+
+
+def test_a_model_that_fails_to_close_is_still_unloaded(tmp_path: Path) -> None:
+    """Its own code may raise what it likes at the end: the parent is told, and the worker goes on and ends well."""
+    source = tmp_path / "grumpy.py"
+    source.write_text(
+        "import asyncio\n"
+        "class Model:\n"
+        "  def load(self, folder): self.serving = folder.parent.name == 'grumpy'\n"
+        "  def predict(self, inputs): return inputs\n"
+        "  def close(self):\n"
+        "    if self.serving: raise asyncio.CancelledError\n"
+    )
+    pack(source, name="grumpy", repository=tmp_path, framework="python", class_="grumpy:Model", inputs=[X], outputs=[X])
+    model = WorkerModel(name="grumpy", version="1", model_folder=str(tmp_path / "grumpy"))
+
+    async def test() -> None:
+        async with (
+            RouterEnd(tmp_path / "r.sock") as router,
+            worker(tmp_path, [router.address], [model], "python") as process,
+        ):
+            await process.until("ready", "grumpy")
+            process.tell(unload={"name": "grumpy", "version": "1"})
+            await process.until("unloaded", "grumpy")
+            process.tell(drain=True)
+            assert await process.ended() == 0
+
+    run(test)
+
+
+def test_a_run_that_hangs_does_not_keep_the_worker_alive(tmp_path: Path, gate: Gate) -> None:
+    """Past drain_grace_s the process goes, whatever a model's code still does in its thread."""
+
+    async def test() -> None:
+        async with (
+            RouterEnd(tmp_path / "r.sock") as router,
+            worker(
+                tmp_path,
+                [router.address],
+                [gated(tmp_path, gate, "gated")],
+                "python",
+                inline_below_s=0,
+                drain_grace_s=0.3,
+            ) as process,
+        ):
+            await process.until("ready", "gated")
+            await router.until(lambda: router.models)
+            router.work(x(1), model="gated")
+            process.tell(drain=True)
+            await process.until("drained")
+            assert await process.ended() == 0
+
+    run(test)
+
+
+def test_a_router_dialled_again_while_draining_learns_of_no_model(tmp_path: Path, gate: Gate) -> None:
+    """A link lost in the drain comes back to a worker that is going: it announces nothing, so it gets no work."""
+
+    async def test() -> None:
+        async with (
+            RouterEnd(tmp_path / "r.sock") as router,
+            worker(tmp_path, [router.address], [gated(tmp_path, gate, "gated")], "python", inline_below_s=0) as process,
+        ):
+            await process.until("ready", "gated")
+            await router.until(lambda: router.models)
+            router.work(x(1), model="gated")
+            process.tell(drain=True)
+            await router.until(lambda: router.draining)
+            router.order.clear()
+            router.hang_up()
+            await router.until(lambda: "models" in router.order)
+            assert router.models == {}
+            gate.open()
+            assert await process.ended() == 0
 
     run(test)
 

@@ -12,7 +12,6 @@ from serving.tensors import (
     from_contents,
     from_list,
     from_raw,
-    row_offsets,
     shape_matches,
     to_raw,
 )
@@ -123,10 +122,9 @@ def test_plain_lists() -> None:
 
 
 def test_small_questions() -> None:
-    """Counts, matches and offsets."""
+    """Counts and matches."""
     assert (element_count((2, 3), "f"), element_count((), "f"), element_count((0, 9), "f")) == (6, 1, 0)
     assert shape_matches((5, 3), (-1, 3))
     assert not shape_matches((5, 3), (-1, 4))
     assert not shape_matches((5,), (-1, 3))
-    assert row_offsets([2, 1, 3]) == [0, 2, 3, 6]
     assert dtype_of("INT64", "f") == np.int64

@@ -30,7 +30,6 @@ def test_a_version_as_found(repository):
     found = only(scan_of(Repository(repository)))
     assert (str(found.spec), found.framework, found.problem) == ("echo/1", "echo", "")
     assert found.model_folder == str(repository / "echo")
-    assert found.folder == str(repository / "echo" / "1")
 
 
 def test_relative_repository_gives_absolute_folders(repository, monkeypatch):

@@ -93,6 +93,20 @@ def test_tritons_layout_opens_without_manifest(tmp_path: Path, config: str | Non
     assert open_bundle(folder, "1").digest != bundle.digest
 
 
+def test_long_files_of_tritons_layout_are_read_whole_or_refused(tmp_path: Path) -> None:
+    """Neither a long config.pbtxt nor a long file of labels is cut off: past its limit it is refused by name."""
+    padding = "# " + "x" * (2 * 1024 * 1024) + "\n"
+    output = 'output { name: "y" data_type: TYPE_FP32 dims: [3] label_filename: "labels.txt" }'
+    tensors = f'input {{ name: "x" data_type: TYPE_FP32 dims: [3] }} {output}'
+    folder = write_triton(tmp_path, "twice", f"{padding}{TRITON} {tensors}")
+    names = [f"class-{number:06}" for number in range(200_000)]
+    (folder / "labels.txt").write_text("\n".join(names))
+    assert open_bundle(folder, "1").definition.outputs[0].labels == tuple(names)
+    (folder / "labels.txt").write_text("\n".join(names * 2))
+    with pytest.raises(BundleError, match=r"labels.txt: has more than 4194304 bytes"):
+        open_bundle(folder, "1")
+
+
 def test_a_remote_version_is_copied_once_for_its_content(remote: str, tmp_path: Path) -> None:
     """The copy lies under its digest, is used again, and nothing hidden is left."""
     cache = tmp_path / "cache"

@@ -10,6 +10,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from serving.bundle.store import MAX_DEPTH, LocalStore, RemoteStore, read, store_for
 from serving.bundle.tree import File, files_in, fingerprint, own_files, subfolders
+from serving.errors import BundleError
 
 
 def put(root: Path, *paths: str) -> None:
@@ -32,7 +33,8 @@ def test_local_and_remote_trees_are_the_same(tmp_path: Path) -> None:
     assert [name for name, _ in local.folders()] == [name for name, _ in remote.folders()] == ["dogs", "pets"]
     for store in (local, remote):
         assert read(store, "pets/1/model.onnx", 100) == b"pets/1/model.onnx"
-        assert len(read(store, "pets/1/model.onnx", 4)) == 5
+        with pytest.raises(BundleError, match=r"model.onnx: has more than 4 bytes"):
+            read(store, "pets/1/model.onnx", 4)
         with pytest.raises(FileNotFoundError):
             read(store, "pets/2/model.onnx", 4)
     assert local.local == tmp_path

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protos import link_pb2
-from serving.link.framing import FrameReader, LinkError, cut, encode
+from serving.link.framing import FrameReader, LinkError, cut, encode, portions
 
 
 def frame(parts: list[bytes]) -> bytes:
@@ -68,3 +68,19 @@ def test_large_frame_in_small_pieces_costs_one_join() -> None:
     reader = FrameReader()
     out = [bytes(p) for at in range(0, len(stream), 4096) for _, p in reader.feed(stream[at : at + 4096])]
     assert out == [part]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([], [(0, 0)]),
+        ([100], [(0, 1)]),
+        ([488, 488], [(0, 2)]),
+        ([488, 489], [(0, 1), (1, 2)]),
+        ([5000, 10, 10], [(0, 1), (1, 3)]),
+        ([300, 300, 300, 300], [(0, 2), (2, 4)]),
+    ],
+)
+def test_portions_fit_a_frame_with_their_columns(sizes: list[int], expected: list[tuple[int, int]]) -> None:
+    """Neighbours share a frame while they fit; one that is too large stands alone."""
+    assert portions(sizes, 2000) == expected

@@ -259,6 +259,33 @@ def test_only_the_culprits_fail(bad: set[int]) -> None:
     story(test)
 
 
+@pytest.mark.parametrize("inline", [True, False])
+@pytest.mark.parametrize("kind", [asyncio.CancelledError, SystemExit, KeyboardInterrupt])
+def test_whatever_user_code_raises_fails_its_own_request_only(kind: type[BaseException], inline: bool) -> None:
+    """Exceptions that mean something to the event loop mean nothing when a model raises them: the next run starts."""
+
+    def raise_it(inputs: Arrays) -> Arrays:
+        if (inputs["x"] == CULPRIT).any():
+            raise kind
+        return fail_on_culprit(inputs)
+
+    async def test() -> None:
+        bench = Bench(inline=inline)
+        bench.runtime.then = raise_it
+        bench.batcher.submit(bench.job(1, start=CULPRIT))
+        if not inline:
+            await bench.finish()
+        await turns()
+        assert bench.sink.statuses() == {1: "INTERNAL"}
+        bench.submit(2)
+        if not inline:
+            await bench.finish()
+        await bench.batcher.drained()
+        bench.assert_answered(2)
+
+    story(test)
+
+
 def test_a_lone_culprit_is_not_tried_again() -> None:
     """Running the same request twice would tell nothing new."""
 

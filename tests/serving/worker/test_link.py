@@ -9,7 +9,7 @@ import pytest
 from protos import link_pb2
 from serving.link.framing import LinkError
 from serving.policy.cost import RunCost
-from serving.worker.link import WorkerLink, _portions
+from serving.worker.link import WorkerLink
 from serving.worker.load import Loaded
 from serving.worker.metrics import WorkerMetrics
 from serving.worker.predictor import Predictor
@@ -239,6 +239,10 @@ def test_columns_must_agree(tmp_path: Path) -> None:
     async def test(router: Router) -> None:
         with pytest.raises(LinkError, match="columns of a work frame differ in length"):
             router.link.received(link_pb2.Envelope(work=link_pb2.Work(ids=[1])), memoryview(b""))
+        for short in ({"priorities": [1]}, {"request_ids": ["a"]}):
+            work = link_pb2.Work(ids=[1, 2], handles=[1, 1], sizes=[0, 0], timeout_us=[1, 1], **short)
+            with pytest.raises(LinkError, match="columns of a work frame differ in length"):
+                router.link.received(link_pb2.Envelope(work=work), memoryview(b""))
         work = link_pb2.Work(ids=[1], handles=[1], sizes=[5], timeout_us=[1])
         with pytest.raises(LinkError, match="sizes add up to"):
             router.link.received(link_pb2.Envelope(work=work), memoryview(b"four"))
@@ -266,6 +270,8 @@ def test_results_are_cut_to_frames_the_router_takes(tmp_path: Path) -> None:
         router.work(*range(100, 140))
         await router.version.batcher.drained()
         assert len(router.results()) > 1
+        assert [results.rows for results, _ in router.results()] == [40] + [0] * (len(router.results()) - 1)
+        assert all(results.infer_us == router.results()[0][0].infer_us for results, _ in router.results())
         assert set(router.statuses().values()) == {0}
         assert sorted(router.statuses()) == list(range(100, 140))
         router.frames.clear()
@@ -276,17 +282,3 @@ def test_results_are_cut_to_frames_the_router_takes(tmp_path: Path) -> None:
         assert "above router.link.max_frame_bytes = 1600" in failure.message
 
     story(tmp_path, test, max_frame_bytes=1600)
-
-
-@pytest.mark.parametrize(
-    ("sizes", "expected"),
-    [
-        ([1, 1, 1], [(0, 3)]),
-        ([500, 500, 500], [(0, 1), (1, 2), (2, 3)]),
-        ([9999, 1, 1], [(0, 1), (1, 3)]),
-        ([], [(0, 0)]),
-    ],
-)
-def test_portions(sizes: list[int], expected: list[tuple[int, int]]) -> None:
-    """Neighbours share a frame while they fit."""
-    assert _portions(sizes, 800) == expected

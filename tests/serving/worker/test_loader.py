@@ -3,13 +3,14 @@ import os
 import threading
 from pathlib import Path
 
+from serving.bundle.pack import pack
 from serving.spec import ModelSpec
 from serving.worker.load import Loaded
 from serving.worker.loader import Loader, _lower_priority
 from serving.worker.metrics import WorkerMetrics
 from serving.worker.parent import StatusLine
 from serving.worker.settings import WorkerModel, WorkerSettings
-from tests.serving.worker.bundles import echo
+from tests.serving.worker.bundles import X, echo
 
 SETTINGS = WorkerSettings(name="w", framework="echo", routers=())
 
@@ -25,9 +26,11 @@ class Told(StatusLine):
         self.events.append((event, str(fields.get("name", "")), str(fields.get("reason", ""))))
 
 
-def load(*models: WorkerModel, unwanted: tuple[str, ...] = ()) -> tuple[list[Loaded], list[tuple[str, str, str]]]:
+def load(
+    *models: WorkerModel, unwanted: tuple[str, ...] = (), framework: str = "echo"
+) -> tuple[list[Loaded], list[tuple[str, str, str]]]:
     told, loaded = Told(), list[Loaded]()
-    loader = Loader(SETTINGS, told, WorkerMetrics(), loaded.append)
+    loader = Loader(SETTINGS.model_copy(update={"framework": framework}), told, WorkerMetrics(), loaded.append)
     for name in unwanted:
         loader.forget(ModelSpec(name, "1"))
     asyncio.run(loader.run(models))
@@ -49,6 +52,23 @@ def test_one_that_fails_does_not_disturb_the_rest(tmp_path: Path) -> None:
     assert [one.bundle.spec.name for one in loaded] == ["b"]
     assert [(event, name) for event, name, _ in events] == [("loading", "none"), ("failed", "none"), ("loading", "b")]
     assert events[1][2]
+
+
+def test_a_long_complaint_is_cut(tmp_path: Path) -> None:
+    """A reason travels to the parent and to every router; a model may raise a text of any length."""
+    source = tmp_path / "model.py"
+    source.write_text(
+        "class Model:\n"
+        "  def load(self, folder):\n"
+        "    if (folder.parent / 'grumpy').exists(): raise ValueError('no' * 10**6)\n"
+        "  def predict(self, inputs): return inputs\n"
+    )
+    pack(source, name="m", repository=tmp_path, framework="python", class_="model:Model", inputs=[X], outputs=[X])
+    (tmp_path / "m" / "grumpy").touch()
+    model = WorkerModel(name="m", version="1", model_folder=str(tmp_path / "m"))
+    _, events = load(model, framework="python")
+    assert "ValueError: nono" in events[1][2]
+    assert len(events[1][2]) < 5000
 
 
 def test_what_is_no_longer_wanted_is_not_loaded(tmp_path: Path) -> None:

@@ -59,9 +59,9 @@ def test_gauges_of_an_unloaded_version_go() -> None:
     version.in_flight_from(lambda: 3)
     version.ready.set(1)
     version.count(0)
-    assert 'dodona_in_flight{model="m",version="1"} 3.0' in page(metrics)
+    assert 'dodona_worker_in_flight{model="m",version="1"} 3.0' in page(metrics)
     version.forget()
     text = page(metrics)
-    assert "dodona_in_flight{" not in text
+    assert "dodona_worker_in_flight{" not in text
     assert "dodona_model_ready{" not in text
     assert 'dodona_worker_requests_total{model="m",status="OK",version="1"} 1.0' in text

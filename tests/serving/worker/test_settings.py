@@ -27,6 +27,7 @@ def test_settings_from_a_file(tmp_path: Path) -> None:
         (json.dumps(LEAST | {"thraeds": 1}), "thraeds: unknown key; did you mean 'threads'"),
         (json.dumps(LEAST | {"nice": 99}), "nice: .*less than or equal to 19"),
         (json.dumps({}), "name: Field required"),
+        (json.dumps(LEAST | {"routers": ["nonsense"]}), "routers.0: 'nonsense' is not a link address; write unix:PATH"),
     ],
 )
 def test_wrong_settings_name_the_key(tmp_path: Path, text: str, message: str) -> None:

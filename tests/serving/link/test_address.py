@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.link.client import parse_address
+from serving.link.address import parse_address
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from serving.bundle.versions import in_order, next_version, version_key
+from serving.spec import in_order, next_version, version_key
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,8 @@ from serving.bundle.versions import in_order, next_version, version_key
         ["test", "v1", "1", "2"],
         ["20240131", "20240131-b2", "20240201"],
         ["01", "1", "2"],
+        ["2.0-rc1", "2.0"],
+        ["test", "3"],
     ],
 )
 def test_versions_sort_as_people_read_them(ordered: list[str]) -> None:
