@@ -10,6 +10,15 @@ from typing import ClassVar
 from serving.status import HTTP_STATUS, Status
 
 
+def _encodable(text: str) -> str:
+    """Text that every protocol and log can carry: a model's own words may hold lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text
+
+
 class DodonaError(Exception):
     """Base class. `field` names the offending part of the request ("inputs[0].shape"), `remedy` what to do."""
 
@@ -25,6 +34,7 @@ class DodonaError(Exception):
         remedy: str = "",
         retry_after_s: float = 0.0,
     ) -> None:
+        message = _encodable(message)
         super().__init__(message)
         self.message = message
         self.field = field

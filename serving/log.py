@@ -4,6 +4,7 @@ Keys: `ts` (UTC, RFC 3339), `level`, `logger`, `event`, then what the call site 
 extra={"model": "iris", "version": "3"})`. Requests carry `request_id`, which callers see in `x-request-id`.
 """
 
+import json
 import logging
 import sys
 from datetime import UTC, datetime
@@ -31,7 +32,10 @@ class JsonFormatter(logging.Formatter):
         line.update((key, value) for key, value in vars(record).items() if key not in _STANDARD)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        try:
+            return orjson.dumps(line, default=str).decode()
+        except TypeError:  # lone surrogates or keys that are no text: slower, but it takes anything
+            return json.dumps(line, default=str, skipkeys=True)
 
 
 def configure(process: str, level: str = "info", stream: TextIO | None = None) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 import orjson
 
 _LINE_LIMIT: Final = 1024 * 1024  # bytes of one status line; a longer one is passed over
+_STDERR: Final = 2
 _LAST_WORDS_S: Final = 1.0  # the pipe of a dead worker ends at once, unless a process of its own still holds it
 
 _log = logging.getLogger(__name__)
@@ -67,6 +68,8 @@ class Child:
                 "--status-fd",
                 str(status_fd),
                 stdin=asyncio.subprocess.PIPE,
+                # What a model prints goes to the log: standard output is the parent's own, often read by a script.
+                stdout=_STDERR if self._stderr is None else self._stderr,
                 stderr=self._stderr,
                 pass_fds=(status_fd,),
                 start_new_session=True,

@@ -6,7 +6,7 @@ A look that fails changes nothing: what was seen before still holds, so the clus
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -27,13 +27,21 @@ _NOT_LOADED: Final = {"labels", "description", "owner"}
 def scan_of(repository: Repository) -> Scan:
     """How an agent looks at a repository. The scan raises DodonaError where it cannot be listed."""
 
+    labels: dict[str, Mapping[str, str]] = {}
+
     def scan() -> list[Found]:
-        return [_found(entry, repository) for entry in repository.scan().entries()]
+        entries = list(repository.scan().entries())
+        # A model.yaml that is broken, half saved or away for a moment must not move traffic to another version.
+        read = {entry.spec.name: entry.definition.labels for entry in entries if entry.definition}
+        kept = {entry.spec.name: labels.get(entry.spec.name, {}) for entry in entries}
+        labels.clear()
+        labels.update(kept | read)
+        return [_found(entry, repository, labels[entry.spec.name]) for entry in entries]
 
     return scan
 
 
-def _found(entry: Entry, repository: Repository) -> Found:
+def _found(entry: Entry, repository: Repository, labels: Mapping[str, str]) -> Found:
     model_folder = repository.model_folder(entry.spec.name)
     if "://" not in model_folder:
         model_folder = str(Path(model_folder).absolute())
@@ -43,7 +51,7 @@ def _found(entry: Entry, repository: Repository) -> Found:
         definition.framework if definition else "",
         _digest(entry),
         model_folder=model_folder,
-        labels=definition.labels if definition else {},
+        labels=labels,
         problem="" if entry.state is VersionState.COMPLETE else entry.reason or entry.state.value,
         broken=entry.state is VersionState.BROKEN,
     )

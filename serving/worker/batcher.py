@@ -17,7 +17,6 @@ from typing import Final
 from serving.errors import Cancelled, DeadlineExceeded, DodonaError, InternalError, ModelFailed
 from serving.policy.batching import Drop, Limits, Run, Snapshot, WaitUntil, decide
 from serving.policy.cost import RunCost
-from serving.worker.encode import RowCountError
 from serving.worker.job import DONE, RUNNING, WAITING, Job, Outcome
 from serving.worker.predictor import Answered
 from serving.worker.request import DecodedRequest
@@ -206,7 +205,7 @@ class Batcher:
             exc_info=error.__cause__ if isinstance(error, ModelFailed) else None,
         )
         self._waste(took_s)
-        again = len(batch) > 1 and not isinstance(error, RowCountError)
+        again = len(batch) > 1
         gone = [job for job in batch if job.cancelled]
         if gone:
             self._close(gone, Cancelled("the caller went away"))

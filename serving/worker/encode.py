@@ -26,10 +26,6 @@ _MAX_TEMPLATES: Final = 4096
 Array = NDArray[Any]
 
 
-class RowCountError(ModelFailed):
-    """The model gave another number of rows than it got: no row can be told from another."""
-
-
 class _Column:
     """One output of a batch: cut by rows into the responses."""
 
@@ -91,7 +87,7 @@ class Encoder:
             array = _cast(array, tensor)
         if self._signature.batched:
             if array.ndim == 0 or len(array) != rows:
-                raise RowCountError(
+                raise ModelFailed(
                     f"output {tensor.name!r} has {len(array) if array.ndim else 'no'} rows for {rows} rows of input",
                     remedy="return one row per input row, or set batching.enabled: false in model.yaml",
                 )

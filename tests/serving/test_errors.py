@@ -2,6 +2,7 @@
 
 import pytest
 
+from protos import link_pb2
 from serving import errors
 from serving.errors import DodonaError, InternalError, from_status
 from serving.status import HTTP_STATUS, Status
@@ -41,6 +42,13 @@ def test_text_names_field_and_remedy() -> None:
     """The same sentence on both protocols."""
     error = errors.InvalidRequest("has 3 elements", field="inputs[0].shape", remedy="send 4")
     assert str(error) == "inputs[0].shape: has 3 elements; send 4"
+
+
+def test_text_can_always_be_sent() -> None:
+    """A model may complain in words that are no UTF-8; the answer must reach the caller all the same."""
+    error = errors.ModelFailed("bad \ud800 file")
+    assert str(error) == "bad \\ud800 file"
+    assert link_pb2.Failure(message=error.message).SerializeToString()
 
 
 @pytest.mark.parametrize("status", list(Status))

@@ -35,3 +35,9 @@ def test_line_has_the_contract_keys_and_what_the_call_gave() -> None:
         "request_id": "r-1",
         "path": {"a": 1},
     }
+
+
+def test_any_text_is_logged() -> None:
+    """Lone surrogates and odd keys must not turn a line into a traceback."""
+    record = logging.makeLogRecord({"name": "x", "msg": "bad \ud800", "extra_key": {1: "one", "k": "\udcff"}})
+    assert json.loads(JsonFormatter("worker").format(record))["event"] == "bad \ud800"

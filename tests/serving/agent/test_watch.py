@@ -52,6 +52,23 @@ def test_labels_and_texts_load_nothing_anew(repository):
     assert only(scan).digest != before.digest
 
 
+@pytest.mark.parametrize("text", ["name: [", "name: echo\nframework: echo\nlables: {}\n", None])
+def test_labels_stay_while_model_yaml_is_broken(repository, text):
+    """A half-saved edit must not move traffic to another version."""
+    definition = repository / "echo" / "model.yaml"
+    whole = definition.read_text()
+    definition.write_text(whole + "labels: {stable: '1'}\n")
+    scan = scan_of(Repository(repository))
+    assert only(scan).labels == {"stable": "1"}
+    if text is None:
+        definition.unlink()
+    else:
+        definition.write_text(text)
+    assert {found.spec.name: dict(found.labels) for found in scan()} == {"echo": {"stable": "1"}}
+    definition.write_text(whole)
+    assert only(scan).labels == {}
+
+
 def test_broken_and_incomplete_versions_have_a_problem(repository):
     """Broken ones will not mend by waiting, incomplete ones may."""
     scan = scan_of(Repository(repository))

@@ -320,16 +320,20 @@ def test_cancels_and_deadlines_hold_between_the_tries() -> None:
     story(test)
 
 
-def test_a_wrong_number_of_rows_fails_all_at_once() -> None:
-    """A model that miscounts is not asked again: it would give answers to the wrong callers."""
+def test_a_wrong_number_of_rows_fails_the_culprit_alone() -> None:
+    """No row of such a batch can be told from another, so each request runs once more, alone."""
+
+    def answer(inputs: Arrays) -> Arrays:
+        values = inputs["x"][:, 0]
+        return {"y": np.ones((len(values) - int(2.0 in values), 2), np.float32)}
 
     async def test() -> None:
         bench = Bench(inline=True)
-        bench.runtime.then = lambda inputs: {"y": np.ones((1, 2), np.float32)}
-        bench.submit(1, 2)
+        bench.runtime.then = answer
+        bench.submit(1, 2, 3)
         await bench.batcher.drained()
-        assert bench.runtime.batches == [[1, 2]]
-        assert bench.sink.statuses() == {1: "INTERNAL", 2: "INTERNAL"}
+        assert bench.runtime.batches == [[1, 2, 3], [1], [2], [3]]
+        assert bench.sink.statuses() == {1: "OK", 2: "INTERNAL", 3: "OK"}
 
     story(test)
 

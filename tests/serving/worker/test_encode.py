@@ -7,7 +7,7 @@ from protos import inference_pb2
 from serving.errors import ModelFailed
 from serving.spec import NUMPY_DTYPES, ModelSpec, Signature, TensorSpec
 from serving.tensors import to_raw
-from serving.worker.encode import Encoder, RowCountError
+from serving.worker.encode import Encoder
 from serving.worker.request import DecodedRequest, WantedOutput
 from tests.serving.worker.requests import parse, texts
 
@@ -141,7 +141,7 @@ def test_numbers_cannot_pass_for_texts() -> None:
 def test_a_wrong_number_of_rows_fails_the_batch(array: Any, count: str) -> None:
     """Rows that cannot be told apart are nobody's answer."""
     encoder = Encoder(SPEC, signature(TensorSpec("y", "FP64", (2,))))
-    with pytest.raises(RowCountError, match=f"output 'y' has {count} rows for 2 rows of input; return one row per"):
+    with pytest.raises(ModelFailed, match=f"output 'y' has {count} rows for 2 rows of input; return one row per"):
         encoder.encode([asked(), asked()], {"y": array})
 
 
