@@ -49,7 +49,7 @@ def _predictor(bundle: Bundle, framework: str, threads: int) -> tuple[Predictor,
         )
     runtime = create(framework, threads=threads)
     signature = runtime.load(bundle)
-    predictor = Predictor(bundle.spec, signature, runtime, definition.batching)
+    predictor = Predictor(bundle.spec, signature, runtime, definition.batching, framework)
     try:
         return predictor, prove(predictor, bundle)
     except BaseException:
