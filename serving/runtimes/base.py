@@ -40,6 +40,34 @@ class Runtime(Protocol):
         """BYTES inputs whose elements must be UTF-8; a request with others is refused before it joins a batch."""
 
 
+class Ways(Protocol):
+    """A runtime that can run a model in more than one way keeps one as `ways`."""
+
+    @property
+    def answered_by(self) -> str:
+        """Who gave the last answer of `predict`: the framework, or what it was compiled for."""
+
+    @property
+    def plan(self) -> "Plan":
+        """Who answers when."""
+
+
+class Plan(Protocol):
+    @property
+    def state(self) -> str:
+        """A word of a fixed set, for metrics."""
+
+    @property
+    def text(self) -> str:
+        """For people."""
+
+
+def ways_of(runtime: Runtime) -> Ways | None:
+    """None for a runtime that has one way only."""
+    ways: Ways | None = getattr(runtime, "ways", None)
+    return ways
+
+
 def as_array(value: Any) -> NDArray[Any]:
     """What a model returned, as a contiguous array."""
     return np.ascontiguousarray(value)

@@ -1,6 +1,7 @@
 """XGBoost through its native Booster: ubj or json, one FP32 input with all features, missing values as NaN."""
 
 import json
+import logging
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -8,13 +9,19 @@ from pydantic import Field
 
 from serving.bundle.bundle import Bundle
 from serving.bundle.definition import ModelDefinition
+from serving.bundle.golden import read_golden
 from serving.errors import BundleError
 from serving.runtimes.base import Arrays
+from serving.runtimes.compiled.ensemble import Ensemble
+from serving.runtimes.compiled.two_ways import Compile, TwoWays, two_ways
+from serving.runtimes.compiled.xgboost_trees import ensembles_of
 from serving.runtimes.registry import missing_package
 from serving.runtimes.signature import check_columns, reconcile
 from serving.runtimes.xgboost_dense import DensePredictor
 from serving.settings import Settings, validate
 from serving.spec import Signature, TensorSpec
+
+log = logging.getLogger(__name__)
 
 _PROBABILITIES: Final = ("binary:logistic", "multi:softprob")
 _FILES: Final = ("model.ubj", "model.json")
@@ -26,6 +33,9 @@ class XgboostOptions(Settings):
     best_iteration: bool = True
     """Whether a model trained with early stopping predicts with its best iteration, as scikit-learn's interface does;
     False: with all its trees."""
+    compile: Compile = "auto"
+    """Whether the trees also run on ONNX Runtime, on the CPU: auto = where they agree and are faster, off = never,
+    force = always, and a model that cannot be compiled is refused."""
 
 
 class XgboostRuntime:
@@ -38,6 +48,8 @@ class XgboostRuntime:
         self._threads = threads
         self._booster: Any = None
         self._dense: DensePredictor | None = None
+        self.ways: TwoWays | None = None
+        """Who answers; None before load and on a GPU."""
         self._rounds = (0, 0)
         self._input = self._output = ""
         self.device = "cpu"
@@ -60,7 +72,33 @@ class XgboostRuntime:
         probe = self._probe(xgboost, features)
         if self.device == "cpu":
             self._dense = DensePredictor.proven(self._booster, self._rounds, features, self._predict_any)
-        return self._signature(features, probe.shape[1], definition)
+        signature = self._signature(features, probe.shape[1], definition)
+        if self.device == "cpu":
+            self.ways = self._compile(bundle, options, features)
+        return signature
+
+    def _compile(self, bundle: Bundle, options: XgboostOptions, features: int) -> TwoWays:
+        golden = read_golden(bundle.folder)
+        examples = golden.inputs.get(self._input) if golden else None
+        if examples is not None and (examples.dtype != np.float32 or examples.shape[1:] != (features,)):
+            examples = None
+        ways = two_ways(
+            "xgboost",
+            self._dense or self._predict_any,
+            self._ensembles,
+            mode=options.compile,
+            examples=examples,
+            most_rows=bundle.definition.batching.max_batch_rows,
+            threads=options.nthread or self._threads,
+        )
+        log.info(
+            "compiled trees", extra={"model": str(bundle.spec), "state": ways.plan.state, "reason": ways.plan.text}
+        )
+        return ways
+
+    def _ensembles(self) -> list[Ensemble]:
+        """Raises CannotCompileError."""
+        return ensembles_of(self._booster.save_raw("ubj"), self._rounds)
 
     def _read(self, xgboost: Any, bundle: Bundle) -> Any:
         names = [bundle.definition.file] if bundle.definition.file else list(_FILES)
@@ -109,8 +147,7 @@ class XgboostRuntime:
     def predict(self, inputs: Arrays) -> Arrays:
         """FP32 [rows, features] to FP32 [rows, columns]. Raises what XGBoost raises."""
         rows = inputs[self._input]
-        predicted = self._dense(rows) if self._dense is not None else self._predict_any(rows)
-        return {self._output: predicted}
+        return {self._output: self.ways(rows) if self.ways is not None else self._predict_any(rows)}
 
     def _predict_any(self, rows: Any) -> Any:
         predicted = self._booster.inplace_predict(
@@ -119,9 +156,11 @@ class XgboostRuntime:
         return np.asarray(predicted, np.float32).reshape(len(rows), -1)
 
     def close(self) -> None:
+        if self.ways is not None:
+            self.ways.close()
         if self._dense is not None:
             self._dense.close()
-        self._dense = self._booster = None
+        self._dense = self._booster = self.ways = None
 
 
 def choose_device(device: str, build: dict[str, Any]) -> str:

@@ -10,6 +10,9 @@ from serving.worker.predictor import Predictor
 def model_message(handle: int, bundle: Bundle, predictor: Predictor, load_s: float) -> link_pb2.Model:
     """What the routers learn of a version. `handle` names it in the frames of this process's links."""
     signature, definition = predictor.signature, bundle.definition
+    config = model_config(definition, signature, [bundle.spec.version])
+    if predictor.plan is not None:
+        config.parameters["compiled"].string_value = f"{predictor.plan.state}: {predictor.plan.text}"
     return link_pb2.Model(
         handle=handle,
         name=bundle.spec.name,
@@ -22,7 +25,7 @@ def model_message(handle: int, bundle: Bundle, predictor: Predictor, load_s: flo
         labels=definition.labels,
         default_timeout_s=definition.default_timeout_s,
         digest=bundle.digest,
-        config=model_config(definition, signature, [bundle.spec.version]).SerializeToString(),
+        config=config.SerializeToString(),
         load_s=load_s,
         max_wait_s=predictor.max_wait_s,
     )

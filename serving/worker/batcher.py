@@ -190,6 +190,7 @@ class Batcher:
                 input_s=sum([job.decode_s for job in batch]) + result.assemble_s,
                 infer_s=result.infer_s,
                 output_s=result.encode_s,
+                runtime=result.runtime,
             )
         )
 

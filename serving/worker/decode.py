@@ -17,7 +17,7 @@ from serving.errors import InvalidRequest, Unimplemented
 from serving.spec import NUMPY_DTYPES, Signature
 from serving.tensors import dtype_of, from_contents, from_raw, shape_matches, to_raw
 from serving.worker.fronts import Fronts
-from serving.worker.request import DecodedRequest, Part
+from serving.worker.request import DecodedRequest, Part, WantedOutput
 from serving.worker.values import check_values, needs_check
 from serving.worker.wanted import wanted_outputs
 from serving.worker.wire import field_bytes
@@ -79,12 +79,17 @@ class Decoder:
             shapes[place] = self._shape(index, place, tensor)
             parts[place] = self._part(index, place, tensor, raws[index] if raws else None)
         rows = self._rows(places, shapes) if self._signature.batched and places else 1
+        outputs = wanted_outputs(request.outputs, self._signature) if request.outputs else None
+        explain = bool(request.parameters) and request.parameters["explain_runtime"].bool_param
+        if explain and outputs is None:
+            outputs = tuple(WantedOutput(place) for place in range(len(self._signature.outputs)))
         return DecodedRequest(
             rows=rows,
             parts=tuple(parts),
             shapes=None if self._fixed else tuple(shape[self._signature.batched :] for shape in shapes),
             id_field=field_bytes(_RESPONSE_ID, request.id.encode()),
-            outputs=wanted_outputs(request.outputs, self._signature) if request.outputs else None,
+            outputs=outputs,
+            explain=explain,
         )
 
     def _match(self, tensors: Sequence[_Input]) -> Sequence[int]:

@@ -49,8 +49,9 @@ class Encoder:
         self._fixed = [tensor.datatype != "BYTES" for tensor in signature.outputs]
         self._plain = signature.batched and all(self._fixed)
 
-    def encode(self, requests: Sequence[DecodedRequest], outputs: Arrays) -> list[bytes]:
-        """One serialised ModelInferResponse a request. Raises ModelFailed if the outputs are not as announced."""
+    def encode(self, requests: Sequence[DecodedRequest], outputs: Arrays, runtime: str = "") -> list[bytes]:
+        """One serialised ModelInferResponse a request; who asked is told the `runtime`. Raises ModelFailed if
+        the outputs are not as announced."""
         columns = self._columns(outputs, sum([request.rows for request in requests]))
         extents = tuple([column.extents for column in columns])
         responses: list[bytes] = []
@@ -64,7 +65,8 @@ class Encoder:
                     pieces += (raw_head, column.raw[start * column.row_bytes : end * column.row_bytes])
                 responses.append(b"".join(pieces))
             else:
-                responses.append(self._encode_slowly(request, columns, extents, start, end))
+                response = self._encode_slowly(request, columns, extents, start, end)
+                responses.append(response + _explanation(runtime) if request.explain else response)
             start = end
         return responses
 
@@ -155,6 +157,13 @@ class Encoder:
             )
             heads.append(head(_RAW, rows * elements * tensor.dtype.itemsize))
         return described.SerializeToString(), tuple(heads)
+
+
+def _explanation(runtime: str) -> bytes:
+    """The response's parameter `runtime`; fields may stand in any order."""
+    return inference_pb2.ModelInferResponse(
+        parameters={"runtime": inference_pb2.InferParameter(string_param=runtime)}
+    ).SerializeToString()
 
 
 def _cast(array: Array, tensor: TensorSpec) -> Array:

@@ -63,6 +63,7 @@ class Fronts:
             shapes=None,
             id_field=id_field if len(id_field) > 2 else b"",
             outputs=known.outputs,
+            explain=known.explain,
         )
 
     def keep(self, message: bytes, request: DecodedRequest) -> None:
@@ -79,7 +80,9 @@ class Fronts:
             return
         if len(self._fronts) >= _MAX_FRONTS:
             self._fronts.clear()
-        self._fronts[front] = DecodedRequest(rows=1, parts=(), shapes=None, id_field=b"", outputs=request.outputs)
+        self._fronts[front] = DecodedRequest(
+            rows=1, parts=(), shapes=None, id_field=b"", outputs=request.outputs, explain=request.explain
+        )
 
     def _has_heads(self, message: bytes) -> bool:
         for start, end, expected in self._heads:  # noqa: SIM110 - a loop costs a third of all()

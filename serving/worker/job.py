@@ -76,3 +76,4 @@ class Outcome:
     input_s: float = 0.0
     infer_s: float = 0.0
     output_s: float = 0.0
+    runtime: str = ""

@@ -9,6 +9,7 @@ from serving.errors import BundleError, DodonaError
 from serving.policy.cost import RunCost
 from serving.runtimes.registry import create
 from serving.worker.golden import prove
+from serving.worker.imports import import_lean
 from serving.worker.predictor import Predictor
 from serving.worker.settings import WorkerModel
 
@@ -48,8 +49,9 @@ def _predictor(bundle: Bundle, framework: str, threads: int) -> tuple[Predictor,
             remedy="run it in a worker of its framework",
         )
     runtime = create(framework, threads=threads)
+    import_lean(framework)
     signature = runtime.load(bundle)
-    predictor = Predictor(bundle.spec, signature, runtime, definition.batching)
+    predictor = Predictor(bundle.spec, signature, runtime, definition.batching, framework)
     try:
         return predictor, prove(predictor, bundle)
     except BaseException:

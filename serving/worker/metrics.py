@@ -51,6 +51,13 @@ class WorkerMetrics:
         )
         self.ready = metrics.gauge("dodona_model_ready", "1 if the version is announced, else 0.", _LABELS)
 
+        self.runs = metrics.counter("dodona_runs_total", "Executed batches, by who ran them.", (*_LABELS, "runtime"))
+        self.compiled = metrics.gauge(
+            "dodona_compiled",
+            "1 at the state of the model's compiled form: compiled, slower, off, refused or differs.",
+            (*_LABELS, "state"),
+        )
+
     def of(self, spec: ModelSpec) -> "VersionMetrics":
         return VersionMetrics(self, spec)
 
@@ -62,6 +69,8 @@ class VersionMetrics:
         self._worker = worker
         self._labels = labels = (spec.name, spec.version)
         self._statuses: dict[int, Counter] = {}
+        self._runs: dict[str, Counter] = {}
+        self._state = ""
         self._ok = self._status(Status.OK)
         self.batch_rows: Histogram = worker.batch_rows.labels(*labels)
         self.decode: Histogram = worker.decode.labels(*labels)
@@ -77,6 +86,10 @@ class VersionMetrics:
 
     def in_flight_from(self, source: Callable[[], float]) -> None:
         self._worker.in_flight.labels(*self._labels).source = source
+
+    def compiled(self, state: str) -> None:
+        self._state = state
+        self._worker.compiled.labels(*self._labels, state).set(1)
 
     def count(self, status: int, requests: int = 1) -> None:
         self._status(status).inc(requests)
@@ -99,12 +112,20 @@ class VersionMetrics:
             self.queue.observe(max([job.started - job.arrived for job in outcome.jobs]))
             self.infer.observe(outcome.infer_s)
             self.encode.observe(outcome.output_s)
+            self._run(outcome.runtime).inc()
 
     def forget(self) -> None:
         """The version was unloaded: its gauges go, its counters and histograms stay for the last scrape to see."""
         families: tuple[Family[Gauge], ...] = (self._worker.in_flight, self._worker.load, self._worker.ready)
         for family in families:
             family.remove(*self._labels)
+        self._worker.compiled.remove(*self._labels, self._state)
+
+    def _run(self, runtime: str) -> Counter:
+        counter = self._runs.get(runtime)
+        if counter is None:
+            counter = self._runs[runtime] = self._worker.runs.labels(*self._labels, runtime)
+        return counter
 
     def _status(self, status: int) -> Counter:
         counter = self._statuses.get(status)

@@ -6,7 +6,7 @@ from time import perf_counter
 
 from serving.bundle.definition import Batching
 from serving.errors import DodonaError, ModelFailed
-from serving.runtimes.base import Arrays, Runtime
+from serving.runtimes.base import Arrays, Runtime, ways_of
 from serving.spec import ModelSpec, Signature
 from serving.worker.assemble import Assembler
 from serving.worker.decode import Decoder
@@ -25,18 +25,26 @@ class Answered:
     assemble_s: float
     infer_s: float
     encode_s: float
+    runtime: str = ""
+    """Who ran it: the framework, or what it was compiled for."""
 
 
 class Predictor:
     """`run` and `predict` are called from one thread at a time; `decode` at any time."""
 
-    def __init__(self, spec: ModelSpec, signature: Signature, runtime: Runtime, batching: Batching) -> None:
+    def __init__(
+        self, spec: ModelSpec, signature: Signature, runtime: Runtime, batching: Batching, framework: str = ""
+    ) -> None:
         self.spec = spec
         self.signature = signature
         self.max_batch_rows = batching.max_batch_rows if signature.batched else 1
         self.max_wait_s = batching.max_wait_s if signature.batched else 0.0
         self.device = runtime.device
         self._runtime = runtime
+        self._framework = framework
+        self._ways = ways_of(runtime)
+        self.plan = self._ways.plan if self._ways else None
+        """Who answers when, for a runtime with more than one way."""
         self.decode = Decoder(signature, max_batch_rows=self.max_batch_rows, text_inputs=runtime.text_inputs).decode
         self._assembler = Assembler(signature)
         self._encoder = Encoder(spec, signature)
@@ -48,9 +56,10 @@ class Predictor:
         start = perf_counter()
         outputs = self.predict(batch)
         end = perf_counter()
-        responses = self._encoder.encode(requests, outputs)
+        runtime = self._ways.answered_by if self._ways is not None else self._framework
+        responses = self._encoder.encode(requests, outputs, runtime)
         rows = sum([request.rows for request in requests])
-        return Answered(responses, rows, start - begin, end - start, perf_counter() - end)
+        return Answered(responses, rows, start - begin, end - start, perf_counter() - end, runtime)
 
     def predict(self, inputs: Arrays) -> Arrays:
         """Raises DodonaError; whatever else the model raises becomes ModelFailed."""

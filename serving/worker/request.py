@@ -20,7 +20,7 @@ class WantedOutput:
 
 
 class DecodedRequest:
-    __slots__ = ("id_field", "outputs", "parts", "rows", "shapes")
+    __slots__ = ("explain", "id_field", "outputs", "parts", "rows", "shapes")
 
     def __init__(
         self,
@@ -30,6 +30,7 @@ class DecodedRequest:
         shapes: Shapes | None,
         id_field: bytes,
         outputs: tuple[WantedOutput, ...] | None,
+        explain: bool = False,
     ) -> None:
         self.rows = rows
         """Rows of the batch; 1 where the model is not batched."""
@@ -42,3 +43,5 @@ class DecodedRequest:
         """The caller's id as the response's protobuf field, empty if there was none."""
         self.outputs = outputs
         """None = all."""
+        self.explain = explain
+        """Whether the reply is to say who ran it. Only with `outputs`, so that plain requests need not be asked."""

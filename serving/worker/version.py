@@ -39,6 +39,8 @@ class ServedVersion:
             inline_below_s=inline_below_s,
         )
         metrics.in_flight_from(lambda: self.batcher.in_flight)
+        if predictor.plan is not None:
+            metrics.compiled(predictor.plan.state)
         metrics.load.set(loaded.load_s)
         metrics.ready.set(1)
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import xgboost
 
+from serving.bundle.golden import Golden, write_golden
 from serving.errors import BundleError
 from serving.runtimes.xgboost import XgboostRuntime, choose_device
 from serving.runtimes.xgboost_dense import DensePredictor
@@ -46,7 +47,36 @@ def test_the_objective_names_the_output(tmp_path: Path, objective: str, output: 
     assert signature.outputs == (TensorSpec(output, "FP32", (columns,)),)
     rows = breast_cancer()[0][:5]
     expected = booster(objective).predict(xgboost.DMatrix(rows)).reshape(5, -1)
-    assert np.array_equal(runtime.predict({"input": rows})[output], expected)
+    assert np.allclose(runtime.predict({"input": rows})[output], expected, rtol=1e-5, atol=0)
+
+
+def test_trees_are_compiled_unless_told_not_to(tmp_path: Path) -> None:
+    """`compile` in model.yaml: off is XGBoost only, force ONNX Runtime only; the runtime says who answered."""
+    answers = {}
+    for mode, name in (("off", "xgboost"), ("force", "onnxruntime")):
+        runtime, _ = load(tmp_path / mode, {"model.ubj": booster_file()}, options={"compile": mode})
+        assert runtime.ways is not None
+        answers[mode] = [runtime.predict({"input": breast_cancer()[0][:rows]})["probability"] for rows in (1, 7, 300)]
+        assert runtime.ways.answered_by == name
+        runtime.close()
+    for native, compiled in zip(answers["off"], answers["force"], strict=True):
+        assert np.allclose(native, compiled, rtol=1e-5, atol=0)
+    with pytest.raises(BundleError, match=r"model.yaml.options.compile"):
+        load(tmp_path / "wrong", {"model.ubj": booster_file()}, options={"compile": "sometimes"})
+
+
+def test_golden_examples_are_compared(tmp_path: Path) -> None:
+    """Golden inputs join the rows on which both runtimes must agree; those of another form are left to the check."""
+    rows = breast_cancer()[0][:20].copy()
+    rows[0] = np.nan
+    for index, inputs in enumerate((rows, rows.astype(np.float64), rows[:, :7])):
+        folder = tmp_path / str(index)
+        folder.mkdir()
+        expected = np.zeros((20, 1), np.float32)
+        write_golden(folder / "golden.parquet", Golden({"input": inputs}, {"probability": expected}))
+        runtime, _ = load(folder, {"model.ubj": booster_file()}, options={"compile": "force"})
+        assert runtime.ways is not None
+        assert runtime.ways.plan.state == "compiled"
 
 
 def test_feature_names_become_columns(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 from pathlib import Path
 
 from protos.model_config_pb2 import ModelConfig
+from serving.runtimes.xgboost import XgboostRuntime
 from serving.spec import Signature, TensorSpec
 from serving.worker.announce import model_message
 from serving.worker.predictor import Predictor
-from tests.serving.runtimes.models import bundle
+from tests.serving.runtimes.models import booster_file, bundle
 from tests.serving.worker.fakes import FakeRuntime
 
 
@@ -31,6 +32,15 @@ def test_all_that_a_router_needs_to_know(tmp_path: Path) -> None:
     assert (p.name, p.datatype, list(p.shape), list(p.labels)) == ("p", "BYTES", [], ["no"])
     config = ModelConfig.FromString(message.config)
     assert (config.name, config.max_batch_size, list(config.input[0].dims)) == ("m", 16, [-1, 2])
+
+
+def test_why_a_model_is_compiled_or_not(tmp_path: Path) -> None:
+    """Stands in the configuration that clients can ask for."""
+    made = bundle(tmp_path, {"model.ubj": booster_file()}, framework="xgboost", options={"compile": "force"})
+    runtime = XgboostRuntime()
+    predictor = Predictor(made.spec, runtime.load(made), runtime, made.definition.batching, "xgboost")
+    config = ModelConfig.FromString(model_message(1, made, predictor, 0.5).config)
+    assert config.parameters["compiled"].string_value == "compiled: onnxruntime for all rows"
 
 
 def test_without_a_batch(tmp_path: Path) -> None:

@@ -43,6 +43,21 @@ def test_a_batch_is_recorded_once() -> None:
         assert line in text
 
 
+def test_batches_are_counted_by_who_ran_them() -> None:
+    """And the state of a version's compiled form is a gauge, which goes with the version."""
+    metrics = WorkerMetrics()
+    version = metrics.of(ModelSpec("m", "1"))
+    version.compiled("differs")
+    for runtime in ("xgboost", "onnxruntime", "xgboost"):
+        version.record(Outcome(1, [job(1)], [b"answer"], rows=1, runtime=runtime))
+    text = page(metrics)
+    assert 'dodona_runs_total{model="m",runtime="xgboost",version="1"} 2.0' in text
+    assert 'dodona_runs_total{model="m",runtime="onnxruntime",version="1"} 1.0' in text
+    assert 'dodona_compiled{model="m",state="differs",version="1"} 1.0' in text
+    version.forget()
+    assert "dodona_compiled{" not in page(metrics)
+
+
 def test_what_was_not_run_is_no_batch() -> None:
     """Expired requests are counted, without a run."""
     metrics = WorkerMetrics()

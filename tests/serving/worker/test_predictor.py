@@ -4,6 +4,7 @@ import pytest
 from serving.bundle.definition import Batching
 from serving.errors import InvalidRequest, ModelFailed
 from serving.runtimes.base import Arrays
+from serving.runtimes.compiled.two_ways import Plan
 from serving.spec import ModelSpec, Signature, TensorSpec
 from serving.worker.predictor import Predictor
 from tests.serving.worker.fakes import FakeRuntime
@@ -87,6 +88,52 @@ def test_outputs_can_be_checked_without_a_request() -> None:
     recipe.check({"y": np.ones((3, 2), np.float32)}, 3)
     with pytest.raises(ModelFailed, match="has 3 rows for 2 rows"):
         recipe.check({"y": np.ones((3, 2), np.float32)}, 2)
+
+
+class Ways:
+    """As of a runtime that has two: each is asked in turn."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = list(names)
+        self.plan = Plan("compiled", "b from 2")
+
+    @property
+    def answered_by(self) -> str:
+        return self._names.pop(0)
+
+
+def test_who_ran_it_is_told_to_those_who_ask() -> None:
+    """Every run says who ran it; a reply says so only where the request asks, again and again, with chosen outputs or
+    without."""
+    runtime = FakeRuntime()
+    runtime.ways = Ways("a", "b")  # type: ignore[attr-defined]
+    recipe = Predictor(ModelSpec("m", "1"), ROW, runtime, Batching(), "framework")
+    for name in ("a", "b"):
+        requests = []
+        for explain, outputs in ((True, ()), (False, ()), (True, ("y",))):
+            message = request({"x": rows(1)}, outputs=outputs, request_id="7")
+            if explain:
+                message.parameters["explain_runtime"].bool_param = True
+            requests.append(recipe.decode(message.SerializeToString()))
+        answered = recipe.run(requests)
+        assert answered.runtime == name
+        told, plain, chosen = map(parse, answered.responses)
+        assert [told.parameters["runtime"].string_param, chosen.parameters["runtime"].string_param] == [name, name]
+        assert not plain.parameters
+        for response in (told, chosen):
+            response.ClearField("parameters")
+            assert response == plain
+    assert recipe.plan == Plan("compiled", "b from 2")
+
+
+def test_a_runtime_with_one_way_has_its_frameworks_name() -> None:
+    """The same parameter and metric for every framework."""
+    recipe = Predictor(ModelSpec("m", "1"), ROW, FakeRuntime(), Batching(), "echo")
+    message = request({"x": rows(1)})
+    message.parameters["explain_runtime"].bool_param = True
+    (response,) = recipe.run([recipe.decode(message.SerializeToString())]).responses
+    assert parse(response).parameters["runtime"].string_param == "echo"
+    assert recipe.plan is None
 
 
 def test_close_closes_the_runtime() -> None:
