@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check format proto bench lock clean
+.PHONY: help setup demo test check format proto bench fuzz lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,10 @@ proto: $(STAMP) ## generate the message modules from protos/*.proto
 
 bench: $(STAMP) ## speed of the cluster on this machine (needs h2load)
 	@$(BIN)/python -m loadtests.bench
+
+EXAMPLES ?= 100000
+fuzz: $(STAMP) ## EXAMPLES=1000000 random frame sequences against python-hyper's h2
+	@$(BIN)/python -m tests.router.http2.fuzz --examples $(EXAMPLES)
 
 lock: $(STAMP) ## pin the newest versions that pyproject.toml allows
 	@$(BIN)/python -m pip install --quiet uv
