@@ -1,10 +1,12 @@
 """Random sequences of frames, good and bad, against python-hyper's h2 (tests/router/http2/differential.py)."""
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.http2 import frames
-from tests.router.http2.differential import Step, disagreement
+from tests.router.http2.differential import LIMITS, Ours, Step, disagreement
 from tests.router.http2.fuzz import sequence
 from tests.router.http2.wire import make
 
@@ -37,6 +39,12 @@ STEPS = st.one_of(
 def test_we_take_what_h2_takes(steps: list[Step]) -> None:
     """Frame by frame the same outcome, until one of the two has given up the connection."""
     assert not disagreement(steps)
+
+
+def test_the_oracle_sees_a_difference() -> None:
+    """A front that refuses one stream too early is found within a few hundred sequences."""
+    early = replace(LIMITS, max_streams=5)
+    assert any(disagreement(*sequence(seed), Ours(early)) for seed in range(300))
 
 
 def test_the_sequences_of_make_fuzz() -> None:
