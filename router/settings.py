@@ -46,11 +46,11 @@ class Http2(Settings):
     control_burst: PositiveInt = 1000
     """Frames that cost us and carry nothing (PING, SETTINGS, empty DATA) tolerated at once."""
     control_per_s: Seconds = 100.0
-    """Refill of that allowance a second; each message sent adds one more."""
+    """Refill of that allowance, times the seconds that pass; each message sent adds one more."""
     reset_burst: PositiveInt = 2000
     """Calls that the caller cancels, or that are reset for its faults, tolerated at once."""
     reset_per_s: Seconds = 500.0
-    """Refill of that allowance a second; each message sent adds one more."""
+    """Refill of that allowance, times the seconds that pass; each message sent adds one more."""
     handshake_timeout_s: PositiveSeconds = 10.0
     """Seconds until a caller must have spoken HTTP/2."""
     keepalive_idle_s: PositiveSeconds = 60.0
