@@ -128,6 +128,7 @@ class _Handlers(GenericHandler):
             except asyncio.CancelledError:
                 call.abandon()
                 raise
+            call.on_cancel = None  # mostly leads back to this call: no circle is to be left to the garbage collector
             if isinstance(outcome, bytes) and len(outcome) > self._max_message_bytes:
                 outcome = too_large(f"reply of {len(outcome)} bytes", self._max_message_bytes)
             if isinstance(outcome, DodonaError):

@@ -79,7 +79,7 @@ class Http2Call:
     def expire(self, error: DodonaError) -> None:
         """Answer without the edge, and stop its work."""
         if self._stream.call is not None:
-            self.fail(error)
+            Http2Call.fail(self, error)
             self._stop()
 
     def _over(self) -> None:
@@ -93,6 +93,9 @@ class Http2Call:
 
 
 class Http2UnaryCall(Http2Call):
+    """Lets go of `on_cancel` when it is over: edges put the way back to this call in there, and such a circle would
+    keep every request alive until the garbage collector comes by."""
+
     __slots__ = ("message", "on_cancel")
 
     def __init__(self, carrier: Carrier, stream: Stream, message: bytes) -> None:
@@ -111,11 +114,17 @@ class Http2UnaryCall(Http2Call):
             self.fail(InternalError("internal error"))
             return
         self._over()
+        self.on_cancel = None
+
+    def fail(self, error: DodonaError, metadata: Metadata = ()) -> None:
+        super().fail(error, metadata)
+        self.on_cancel = None
 
     def _stop(self) -> None:
-        if self.on_cancel is not None:
+        on_cancel, self.on_cancel = self.on_cancel, None
+        if on_cancel is not None:
             try:
-                self.on_cancel()
+                on_cancel()
             except Exception:
                 log.exception("on_cancel raised", extra={"path": self.path})
 

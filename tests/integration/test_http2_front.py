@@ -1,6 +1,7 @@
 """Our HTTP/2 front over real sockets: the contract, the reference client, and peers that behave badly."""
 
 import asyncio
+import gc
 import gzip
 import logging
 import ssl
@@ -17,6 +18,7 @@ import uvloop
 
 from router.front.calls import Methods, Stream, StreamCall, Unary, UnaryCall
 from router.front.http2 import Http2Front
+from router.front.http2_calls import Http2UnaryCall
 from router.http2 import frames
 from router.http2.limits import Http2Limits
 from router.settings import Limits, Tls
@@ -504,6 +506,42 @@ def test_calls_outlive_an_old_connection_for_the_grace_only() -> None:
             assert served.front.counters.connections_open == 0
 
     run(main)
+
+
+def test_calls_leave_no_garbage() -> None:
+    """However a call ends, nothing of it waits for the garbage collector: memory stays flat without one."""
+
+    async def main() -> None:
+        def start(call: UnaryCall) -> None:
+            call.on_cancel = lambda: call.fail(Shed("gone"))  # a circle, as edges make it
+            if call.message == b"reply":
+                call.reply(b"ok")
+            elif call.message == b"fail":
+                call.fail(Shed("busy"))
+
+        async with bed({UNARY: Unary(start)}) as served:
+            peer = await served.peer()
+            peer.greet()
+            ids = iter(range(1, 1000, 2))
+            gc.collect()
+            for message in (b"reply", b"fail", b"cancel"):
+                for stream_id in [next(ids) for _ in range(20)]:
+                    peer.send(peer.request(stream_id, message))
+                    if message == b"cancel":
+                        peer.send(frames.ping(bytes(8)), frames.rst_stream(stream_id, 8))
+                        await peer.frame(frames.PING)
+                    else:
+                        await peer.frame(frames.HEADERS)
+            peer.send(frames.ping(b"all done"))
+            while (await peer.frame(frames.PING))[1] != b"all done":
+                pass
+            assert not [each for each in gc.get_objects() if isinstance(each, Http2UnaryCall)]
+
+    gc.disable()
+    try:
+        run(main)
+    finally:
+        gc.enable()
 
 
 def test_more_connections_than_allowed() -> None:
