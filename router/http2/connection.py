@@ -244,7 +244,8 @@ class Connection:
             self._sender.control(frames.goaway(self._table.last_id, error.code, str(error)))
         else:
             self._sender.control(HTTP1_ANSWER)
-        self._events.append(ConnectionFailed(error))
+        # Its traceback leads back to here and to what was received: a circle that only the garbage collector breaks.
+        self._events.append(ConnectionFailed(error.with_traceback(None)))
 
     def _reset(self, error: RemoteStreamError) -> None:
         self._counters.resets_sent += 1

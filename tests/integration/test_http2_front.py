@@ -19,6 +19,7 @@ import uvloop
 from router.front.calls import Methods, Stream, StreamCall, Unary, UnaryCall
 from router.front.http2 import Http2Front
 from router.front.http2_calls import Http2UnaryCall
+from router.front.http2_connection import Http2Connection
 from router.http2 import frames
 from router.http2.limits import Http2Limits
 from router.settings import Limits, Tls
@@ -536,6 +537,26 @@ def test_calls_leave_no_garbage() -> None:
             while (await peer.frame(frames.PING))[1] != b"all done":
                 pass
             assert not [each for each in gc.get_objects() if isinstance(each, Http2UnaryCall)]
+
+    gc.disable()
+    try:
+        run(main)
+    finally:
+        gc.enable()
+
+
+def test_failed_connections_leave_no_garbage() -> None:
+    """Nothing of a connection that was cut off waits for the garbage collector, nor what it had sent."""
+
+    async def main() -> None:
+        async with bed() as served:
+            gc.collect()
+            for _ in range(10):
+                peer = await served.peer()
+                peer.greet()
+                peer.send(peer.request(1), frames.head(frames.DATA, 5, 0, 99) + bytes(5))
+                await peer.rest()
+            assert not [each for each in gc.get_objects() if isinstance(each, Http2Connection)]
 
     gc.disable()
     try:
