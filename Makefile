@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check format proto bench fuzz soak lock clean
+.PHONY: help setup demo test check format proto bench fuzz soak interop lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,10 @@ proto: $(STAMP) ## generate the message modules from protos/*.proto
 
 bench: $(STAMP) ## speed of the cluster on this machine (needs h2load)
 	@$(BIN)/python -m loadtests.bench
+
+interop: $(STAMP) ## foreign gRPC clients, and Envoy, against our fronts (installs them)
+	@$(BIN)/python -m tests.interop.install
+	@$(BIN)/python -m pytest -o python_files='interop_*.py' tests/interop
 
 EXAMPLES ?= 100000
 fuzz: $(STAMP) ## EXAMPLES=1000000 random frame sequences against python-hyper's h2
