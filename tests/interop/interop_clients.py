@@ -52,8 +52,9 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             yield direct
 
 
-# docs/reference/http2.md lists what differs on the twin: its core takes frequent PINGs for a flood.
-REFUSED_BY_GRPCIO = {"keepalive"}
+# docs/reference/http2.md lists what differs on the twin: its core takes frequent PINGs for a flood, and cancels some of
+# the calls that were begun above its limit before its SETTINGS had come.
+REFUSED_BY_GRPCIO = {"keepalive", "many"}
 
 
 @pytest.mark.parametrize("client", [grpc_js, grpc_java])
