@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -ec
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check format proto bench lock clean
+.PHONY: help setup demo test check format proto bench fuzz soak interop lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,18 @@ proto: $(STAMP) ## generate the message modules from protos/*.proto
 
 bench: $(STAMP) ## speed of the cluster on this machine (needs h2load)
 	@$(BIN)/python -m loadtests.bench
+
+interop: $(STAMP) ## foreign gRPC clients, and Envoy, against our fronts (installs them)
+	@$(BIN)/python -m tests.interop.install
+	@$(BIN)/python -m pytest -o python_files='interop_*.py' tests/interop
+
+EXAMPLES ?= 100000
+fuzz: $(STAMP) ## EXAMPLES=1000000 random frame sequences against python-hyper's h2
+	@$(BIN)/python -m tests.router.http2.fuzz --examples $(EXAMPLES)
+
+REQUESTS ?= 500000
+soak: $(STAMP) ## REQUESTS=10000000 checked answers in bad company, memory watched
+	@$(BIN)/python -m loadtests.soak --requests $(REQUESTS)
 
 lock: $(STAMP) ## pin the newest versions that pyproject.toml allows
 	@$(BIN)/python -m pip install --quiet uv

@@ -18,6 +18,7 @@ from router.compose import compose
 from router.edge.grpc.methods import methods
 from router.edge.rest.app import rest_app
 from router.front.calls import Front, Methods
+from router.front.http1 import Patience
 from router.front.rest import RestFront
 from router.link.server import LinkServer
 from router.metrics import RouterMetrics
@@ -33,8 +34,10 @@ def front_of(settings: RouterSettings, table: Methods, metrics: RouterMetrics) -
 
         return GrpcioFront(table, settings.host, settings.grpc_port, settings.limits, settings.tls)
     from router.front.http2 import Http2Front
+    from router.http2.limits import Http2Limits
 
-    front = Http2Front(table, settings.host, settings.grpc_port, settings.limits, settings.tls)
+    http2 = Http2Limits.of(settings.limits, settings.http2)
+    front = Http2Front(table, settings.host, settings.grpc_port, settings.limits, settings.tls, http2=http2)
     metrics.connections.labels().source = partial(front.counters.read, "connections_open")
     for figure in front.counters.totals():
         metrics.front.labels(figure).source = partial(front.counters.read, figure)
@@ -51,7 +54,14 @@ class Router:
         self.core = compose(settings, clock=monotonic, call_at=loop.call_at)
         self._settings = settings
         self._front = front_of(settings, methods(self.core), self.core.metrics)
-        self._rest = RestFront(rest_app(self.core), settings.host, settings.http_port, settings.limits, settings.tls)
+        self._rest = RestFront(
+            rest_app(self.core),
+            settings.host,
+            settings.http_port,
+            settings.limits,
+            settings.tls,
+            patience=Patience.of(settings.rest),
+        )
         self._link = LinkServer(settings.name, settings.link, self.core.peers, monotonic)
         self._metrics_server: Callable[[], None] = lambda: None
 

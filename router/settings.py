@@ -13,6 +13,9 @@ FRAME_OVERHEAD_BYTES = 64 * 1024
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0)]
+PositiveSeconds = Annotated[float, Field(gt=0)]
+# Below two frames of 64 KiB an update sent at half of the window could come too late; HTTP/2 ends at 2^31-1.
+WindowBytes = Annotated[int, Field(ge=128 * 1024, le=2**31 - 1)]
 
 
 class Limits(Settings):
@@ -24,12 +27,57 @@ class Limits(Settings):
     """Concurrent calls on one gRPC connection (SETTINGS_MAX_CONCURRENT_STREAMS)."""
     max_connections: PositiveInt = 10_000
     """Open client connections of one listener."""
+    max_connection_age_s: Seconds = 0.0
+    """Seconds after which a gRPC connection is asked to end, so that its client connects anew, maybe elsewhere; each
+    connection lives up to a tenth longer or shorter. 0 = no limit."""
+    max_connection_age_grace_s: Seconds = 30.0
+    """Seconds that calls on such a connection get to finish."""
     max_pending: PositiveInt = 10_000
     """Requests waiting in the router for one model version."""
     max_in_flight: PositiveInt = 50_000
     """Requests accepted and not yet answered, all models together."""
     max_json_depth: PositiveInt = 32
     """Nesting of a JSON body."""
+
+
+class Http2(Settings):
+    """How Dodona's own gRPC front treats one connection (`front: http2`)."""
+
+    stream_window_bytes: WindowBytes = 1024 * 1024
+    """Bytes of one call that its caller may send ahead (flow-control window)."""
+    connection_window_bytes: WindowBytes = 4 * 1024 * 1024
+    """Bytes of one connection that its callers may send ahead (flow-control window)."""
+    control_burst: PositiveInt = 1000
+    """Frames that cost us and carry nothing (PING, SETTINGS, empty DATA) tolerated at once."""
+    control_per_s: Seconds = 100.0
+    """Refill of that allowance, times the seconds that pass; each message sent adds one more."""
+    reset_burst: PositiveInt = 2000
+    """Calls that the caller cancels, or that are reset for its faults, tolerated at once."""
+    reset_per_s: Seconds = 500.0
+    """Refill of that allowance, times the seconds that pass; each message sent adds one more."""
+    handshake_timeout_s: PositiveSeconds = 10.0
+    """Seconds until a caller must have spoken HTTP/2."""
+    keepalive_idle_s: PositiveSeconds = 60.0
+    """Seconds of silence after which a PING is sent."""
+    keepalive_timeout_s: PositiveSeconds = 20.0
+    """Seconds that the caller has to answer it."""
+    write_stall_s: PositiveSeconds = 60.0
+    """Seconds in which a caller takes nothing of what waits for it, after which its call or connection ends."""
+    upload_timeout_s: PositiveSeconds = 120.0
+    """Seconds a unary request may take to arrive in full."""
+
+
+class Rest(Settings):
+    """How long the REST listener waits for callers."""
+
+    keep_alive_s: Annotated[int, Field(ge=0)] = 75
+    """Seconds for the next request of an idle connection; longer than pools of clients and proxies keep theirs."""
+    head_timeout_s: PositiveSeconds = 20.0
+    """Seconds for the rest of a request's head, from its first bytes."""
+    write_stall_s: PositiveSeconds = 30.0
+    """Seconds for a caller to read something of a reply that waits for it."""
+    handshake_timeout_s: PositiveSeconds = 10.0
+    """Seconds for TLS."""
 
 
 class Tls(Settings):
@@ -73,6 +121,8 @@ class RouterSettings(Settings):
     """Least severe log line written."""
     tls: Tls = Tls()
     limits: Limits = Limits()
+    http2: Http2 = Http2()
+    rest: Rest = Rest()
     link: Link = Link()
 
     @model_validator(mode="after")

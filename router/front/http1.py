@@ -8,13 +8,13 @@ import asyncio
 from asyncio import TimerHandle
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from router.settings import Limits
+from router.settings import Limits, Rest
 
 _LINGER_S: Final = 1.0
 
@@ -33,6 +33,11 @@ class Patience:
     """For TLS."""
     ending_s: float = 1.0
     """For endpoints to end once their connection was cut in a drain."""
+
+    @classmethod
+    def of(cls, rest: Rest) -> Self:
+        """From the settings a user sees."""
+        return cls(rest.keep_alive_s, rest.head_timeout_s, rest.write_stall_s, rest.handshake_timeout_s)
 
 
 class _Refused(Exception):

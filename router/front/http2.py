@@ -6,14 +6,17 @@ tasks of streaming calls.
 
 import asyncio
 import logging
+import random
 import ssl
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from router.alarm import Alarm
 from router.front.calls import Methods, Stream, Unary
 from router.front.http2_calls import Http2Call, Http2StreamCall
 from router.front.http2_connection import Http2Connection, address_text
 from router.http2.counters import Counters
+from router.http2.grpc_message import Packed, unpack
 from router.http2.limits import Http2Limits
 from router.http2.request import HeadReader
 from router.policy.deadlines import DeadlineSlots
@@ -40,10 +43,12 @@ class Http2Front:
         tls: Tls,
         *,
         http2: Http2Limits | None = None,
+        chance: Callable[[], float] = random.random,
     ) -> None:
-        """Raises ConfigurationError if the certificate cannot be used."""
+        """`chance`, 0..1, spreads the ages of connections. Raises ConfigurationError for an unusable certificate."""
         self.limits = http2 or Http2Limits.of(limits)
         self.counters = Counters()
+        self.chance = chance
         self.unary = {path: method.start for path, method in methods.items() if isinstance(method, Unary)}
         self.streaming = {path: method.run for path, method in methods.items() if isinstance(method, Stream)}
         self.heads = HeadReader({path: path in self.unary for path in methods}, self.limits)
@@ -56,6 +61,9 @@ class Http2Front:
         self._draining = False
         self._to_flush: list[Http2Connection] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        # One thread: zlib leaves the interpreter free, and one caller's large messages are not to take every core.
+        self._inflater = ThreadPoolExecutor(1, "inflate")
+        self._inflating: set[asyncio.Future[bytes]] = set()
         self._deadlines: DeadlineSlots[Http2Call] = DeadlineSlots()
         self._sweep_timer: asyncio.TimerHandle | None = None
 
@@ -91,7 +99,10 @@ class Http2Front:
             await self._none_left.wait()  # an abort needs no peer, only a turn of the loop
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for message in self._inflating:
+            message.cancel()
+        await asyncio.gather(*self._tasks, *self._inflating, return_exceptions=True)
+        self._inflater.shutdown(wait=False, cancel_futures=True)
         self._alarm.cancel()
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
@@ -137,6 +148,12 @@ class Http2Front:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def inflate(self, packed: Packed, encoding: str) -> asyncio.Future[bytes]:
+        message = self.loop.run_in_executor(self._inflater, unpack, packed, encoding, self.limits.max_message_bytes)
+        self._inflating.add(message)
+        message.add_done_callback(self._inflating.discard)
+        return message
+
     def watch(self, call: Http2Call, deadline: float) -> None:
         call.tick = self._deadlines.add(call, deadline)
         if deadline < self._alarm.at:
@@ -165,6 +182,7 @@ def _sweep_interval_s(limits: Http2Limits) -> float:
         limits.keepalive_timeout_s,
         limits.write_stall_s,
         limits.upload_timeout_s,
+        limits.max_connection_age_s or _LONGEST_SWEEP_S,
     )
     return min(_LONGEST_SWEEP_S, shortest / 2)
 

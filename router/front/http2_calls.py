@@ -9,7 +9,8 @@ from typing import Protocol
 from router.front.calls import Metadata
 from router.http2.answers import Answers
 from router.http2.errors import LocalError
-from router.http2.grpc_message import Packed, unpack
+from router.http2.grpc_message import Packed, unpack_at_once
+from router.http2.limits import Http2Limits
 from router.http2.streams import Stream
 from serving.errors import Cancelled, DodonaError, InternalError
 
@@ -21,10 +22,13 @@ class Carrier(Protocol):
 
     answers: Answers
     peer: str
-    max_message_bytes: int
+    limits: Http2Limits
 
     def flush_soon(self) -> None:
         """Write what the call has just queued, once, at the end of this event-loop turn."""
+
+    def inflate(self, packed: Packed, encoding: str) -> asyncio.Future[bytes]:
+        """Undo the compression of a large message, outside the event loop. Raises DodonaError."""
 
     def settle(self, call: "Http2Call") -> None:
         """The call is over: its deadline matters no more."""
@@ -75,7 +79,7 @@ class Http2Call:
     def expire(self, error: DodonaError) -> None:
         """Answer without the edge, and stop its work."""
         if self._stream.call is not None:
-            self.fail(error)
+            Http2Call.fail(self, error)
             self._stop()
 
     def _over(self) -> None:
@@ -89,6 +93,9 @@ class Http2Call:
 
 
 class Http2UnaryCall(Http2Call):
+    """Lets go of `on_cancel` when it is over: edges put the way back to this call in there, and such a circle would
+    keep every request alive until the garbage collector comes by."""
+
     __slots__ = ("message", "on_cancel")
 
     def __init__(self, carrier: Carrier, stream: Stream, message: bytes) -> None:
@@ -107,11 +114,17 @@ class Http2UnaryCall(Http2Call):
             self.fail(InternalError("internal error"))
             return
         self._over()
+        self.on_cancel = None
+
+    def fail(self, error: DodonaError, metadata: Metadata = ()) -> None:
+        super().fail(error, metadata)
+        self.on_cancel = None
 
     def _stop(self) -> None:
-        if self.on_cancel is not None:
+        on_cancel, self.on_cancel = self.on_cancel, None
+        if on_cancel is not None:
             try:
-                self.on_cancel()
+                on_cancel()
             except Exception:
                 log.exception("on_cancel raised", extra={"path": self.path})
 
@@ -139,7 +152,9 @@ class Http2StreamCall(Http2Call):
         packed = self._inbox.popleft()
         self._carrier.answers.consumed(self._stream, len(packed[1]))
         self._carrier.flush_soon()
-        return unpack(packed, self._stream.head.encoding, self._carrier.max_message_bytes)
+        encoding = self._stream.head.encoding
+        message = unpack_at_once(packed, encoding, self._carrier.limits)
+        return await self._carrier.inflate(packed, encoding) if message is None else message
 
     async def send(self, message: bytes) -> None:
         """Raises Cancelled if the caller has gone, TooLarge above the message limit."""

@@ -11,8 +11,10 @@ from typing import Protocol, cast
 
 from router.front.calls import StreamCall, UnaryCall
 from router.front.http2_calls import Http2Call, Http2StreamCall, Http2UnaryCall
+from router.http2.age import Age, Stage
 from router.http2.connection import Connection
 from router.http2.counters import Counters
+from router.http2.grpc_message import Packed
 from router.http2.limits import Http2Limits
 from router.http2.liveness import Liveness, Verdict, slow_uploads, stalled
 from router.http2.request import HeadReader
@@ -25,6 +27,7 @@ from router.http2.streams import (
     MessageArrived,
     Stream,
     UnaryArrived,
+    UnaryPacked,
 )
 from serving.errors import Cancelled, DeadlineExceeded, DodonaError, InternalError, Unavailable
 
@@ -62,6 +65,12 @@ class Listener(Protocol):
     def run(self, call: Http2StreamCall, work: Awaitable[None]) -> None:
         """Run a streaming call as a task of the front's."""
 
+    def inflate(self, packed: Packed, encoding: str) -> asyncio.Future[bytes]:
+        """Undo the compression of a large message, outside the event loop. Raises DodonaError."""
+
+    def chance(self) -> float:
+        """A random number 0..1."""
+
 
 class Http2Connection(asyncio.Protocol):
     def __init__(self, listener: Listener) -> None:
@@ -70,11 +79,13 @@ class Http2Connection(asyncio.Protocol):
         self._unary = listener.unary
         self._http = Connection(listener.heads, listener.limits, listener.counters)
         self._live = Liveness(listener.limits, listener.loop.time())
+        self._age = Age(listener.limits, listener.loop.time(), listener.chance())
         self._transport: asyncio.Transport | None = None
         self._corked = False
         self.answers = self._http.answers
         self.settle = listener.settle
-        self.max_message_bytes = listener.limits.max_message_bytes
+        self.limits = listener.limits
+        self.inflate = listener.inflate
         self.peer = ""
 
     # asyncio.Protocol
@@ -138,6 +149,20 @@ class Http2Connection(asyncio.Protocol):
             log.exception("unary call failed", extra={"path": call.path, "peer": self.peer})
             call.fail(InternalError("internal error"))
 
+    def _start_inflated(self, stream: Stream, packed: Packed) -> None:
+        """Inflate a large message beside the event loop, then start its call as if it had just come."""
+
+        def inflated(message: asyncio.Future[bytes]) -> None:
+            if stream.closed or message.cancelled():  # the caller, or the front, has gone
+                return
+            try:
+                self._start(stream, message.result())
+            except DodonaError as error:
+                self._http.refuse_message(stream, error)
+            self.flush_soon()
+
+        self._listener.inflate(packed, stream.head.encoding).add_done_callback(inflated)
+
     def _start_streaming(self, stream: Stream) -> None:
         if stream.closed:
             return
@@ -178,6 +203,8 @@ class Http2Connection(asyncio.Protocol):
             self._start_streaming(event.stream)
         elif isinstance(event, CallGone):
             self._gone(event.stream)
+        elif isinstance(event, UnaryPacked):
+            self._start_inflated(event.stream, event.packed)
         elif isinstance(call, Http2StreamCall):
             if isinstance(event, MessageArrived):
                 call.arrived(event.packed)
@@ -222,11 +249,21 @@ class Http2Connection(asyncio.Protocol):
         self._http.control.finish_drain()
         self.flush()
 
-    def give_up(self) -> None:
+    def give_up(self, why: str = "the server is shutting down") -> None:
         """Grace is over: answer what is still open, and close."""
         for stream in list(self._http.streams.values()):
-            self._expire(stream, Unavailable("the server is shutting down", remedy="retry elsewhere"))
+            self._expire(stream, Unavailable(why, remedy="retry elsewhere"))
         self.finish_drain()
+
+    def _grow_old(self, now: float) -> None:
+        stage = self._age.check(now)
+        if stage is Stage.START_DRAIN:
+            self._listener.counters.aged += 1
+            self.start_drain()
+        elif stage is Stage.FINISH_DRAIN:
+            self.finish_drain()
+        elif stage is Stage.GIVE_UP:
+            self.give_up("the connection is above router.limits.max_connection_age_s")
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -250,6 +287,7 @@ class Http2Connection(asyncio.Protocol):
         for stream in stalled(streams.values(), limits, now):
             self.answers.cancel(stream)
             self._gone(stream)
+        self._grow_old(now)
         self.flush()
 
     def _expire(self, stream: Stream, error: DodonaError) -> None:

@@ -190,7 +190,7 @@ class Connection:
             self._intake.read(stream, frame[start:stop], size)
         except DodonaError as error:
             stream.remote_closed = bool(flags & END_STREAM)
-            self._refuse_message(stream, error)
+            self.refuse_message(stream, error)
             return
         if flags & END_STREAM:
             self._on_end(stream)
@@ -200,7 +200,7 @@ class Connection:
         try:
             self._intake.finish(stream)
         except DodonaError as error:
-            self._refuse_message(stream, error)
+            self.refuse_message(stream, error)
 
     def _on_other(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         if kind == frames.WINDOW_UPDATE:
@@ -244,7 +244,8 @@ class Connection:
             self._sender.control(frames.goaway(self._table.last_id, error.code, str(error)))
         else:
             self._sender.control(HTTP1_ANSWER)
-        self._events.append(ConnectionFailed(error))
+        # Its traceback leads back to here and to what was received: a circle that only the garbage collector breaks.
+        self._events.append(ConnectionFailed(error.with_traceback(None)))
 
     def _reset(self, error: RemoteStreamError) -> None:
         self._counters.resets_sent += 1
@@ -260,7 +261,8 @@ class Connection:
         if not self._resets.spend(self._now, self._sender.messages):
             raise RemoteError(ErrorCode.ENHANCE_YOUR_CALM, "too many calls cancelled or reset")
 
-    def _refuse_message(self, stream: Stream, error: DodonaError) -> None:
+    def refuse_message(self, stream: Stream, error: DodonaError) -> None:
+        """Answer a call whose message cannot be read; the owner says so of one it inflates itself (UnaryPacked)."""
         self._counters.refuse("message_too_large" if isinstance(error, TooLarge) else "bad_message")
         self.answers.fail(stream, error)
         if not stream.head.unary:

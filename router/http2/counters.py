@@ -3,6 +3,7 @@
 
 class Counters:
     __slots__ = (
+        "aged",
         "connections",
         "connections_open",
         "connections_refused",
@@ -15,6 +16,8 @@ class Counters:
     )
 
     def __init__(self) -> None:
+        self.aged = 0
+        """Connections asked to end because they were above max_connection_age_s."""
         self.connections = 0
         self.connections_open = 0
         self.connections_refused = 0

@@ -8,6 +8,7 @@ import zlib
 from struct import Struct
 from typing import Final
 
+from router.http2.limits import Http2Limits
 from serving.errors import InternalError, InvalidRequest, TooLarge, above_limit
 
 PREFIX: Final = Struct(">BI")
@@ -69,6 +70,22 @@ class MessageReader:
 
 def too_large(what: str, max_message_bytes: int) -> TooLarge:
     return above_limit(what, "router.limits.max_message_bytes", max_message_bytes)
+
+
+def unpack_at_once(packed: Packed, encoding: str, limits: Http2Limits) -> bytes | None:
+    """As `unpack`, but None for a message so large that inflating it would hold up whoever waits."""
+    compressed, payload = packed
+    if not compressed:
+        return payload
+    most = limits.inflate_at_once_bytes
+    if encoding != "gzip" or limits.max_message_bytes <= most:
+        return unpack(packed, encoding, limits.max_message_bytes)
+    if len(payload) > most:
+        return None
+    try:
+        return unpack(packed, encoding, most)
+    except TooLarge:
+        return None
 
 
 def unpack(packed: Packed, encoding: str, max_message_bytes: int) -> bytes:

@@ -8,10 +8,10 @@ become whole otherwise; `max_message_bytes` bounds it). `max_buffered_bytes` bou
 
 from router.http2.errors import ErrorCode, RemoteStreamError
 from router.http2.frames import window_update
-from router.http2.grpc_message import PREFIX_BYTES, MessageReader, Packed, unpack
+from router.http2.grpc_message import PREFIX_BYTES, MessageReader, Packed, unpack_at_once
 from router.http2.limits import Http2Limits
 from router.http2.sender import Sender
-from router.http2.streams import Event, HalfClosed, MessageArrived, Stream, UnaryArrived
+from router.http2.streams import Event, HalfClosed, MessageArrived, Stream, UnaryArrived, UnaryPacked
 from serving.errors import InvalidRequest, TooLarge
 
 
@@ -60,8 +60,11 @@ class Intake:
             return
         if stream.message is None:
             raise InvalidRequest("the request holds no message", field="message", remedy="a unary call sends one")
-        message = unpack(stream.message, stream.head.encoding, self._limits.max_message_bytes)
-        stream.message = None
+        packed, stream.message, stream.reader = stream.message, None, None
+        message = unpack_at_once(packed, stream.head.encoding, self._limits)
+        if message is None:  # its bytes count as buffered until the call is over
+            self._events.append(UnaryPacked(stream, packed))
+            return
         self.forget(stream)
         self._events.append(UnaryArrived(stream, message))
 

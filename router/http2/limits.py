@@ -9,14 +9,14 @@ Known attacks and the bound that stops each: rapid reset and MadeYouReset `reset
 DATA and unknown-frame floods `control_*`; CONTINUATION flood `max_header_block_bytes` and `max_continuations`; HPACK
 bomb `max_header_bytes`; gzip bomb `max_message_bytes`; many half-sent messages `max_buffered_bytes`; replies nobody
 reads `max_queued_bytes`, `write_buffer_bytes` and `write_stall_s`; requests that never end `upload_timeout_s`; silent
-peers `handshake_timeout_s` and `keepalive_*`.
+peers `handshake_timeout_s` and `keepalive_*`. docs/reference/http2.md has the table of attacks, answers and tests.
 """
 
 from dataclasses import dataclass
 from typing import Self
 
 from router.http2.frames import DEFAULT_FRAME_BYTES, DEFAULT_WINDOW, LARGEST_FRAME_BYTES, MAX_WINDOW
-from router.settings import Limits
+from router.settings import Http2, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,12 @@ class Http2Limits:
     """Seconds in which the caller takes no byte of what waits for it, after which the connection is closed."""
     upload_timeout_s: float = 120.0
     """Seconds a unary request may take to arrive in full."""
+    inflate_at_once_bytes: int = 128 * 1024
+    """Of a compressed message, either way; a larger one is inflated on a thread."""
+    max_connection_age_s: float = 0.0
+    """Seconds after which a connection is asked to end; 0 = never."""
+    max_connection_age_grace_s: float = 30.0
+    """Seconds that its calls get to finish then."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for values the protocol forbids, or that could stall a connection."""
@@ -81,7 +87,7 @@ class Http2Limits:
                 raise ValueError(f"{name} must be at least {DEFAULT_WINDOW}, two frames, and at most {MAX_WINDOW}")
 
     @classmethod
-    def of(cls, limits: Limits) -> Self:
+    def of(cls, limits: Limits, http2: Http2 | None = None) -> Self:
         """From the settings a user sees; one connection may buffer four messages of the largest size."""
         return cls(
             max_message_bytes=limits.max_message_bytes,
@@ -91,6 +97,9 @@ class Http2Limits:
             max_connections=limits.max_connections,
             max_buffered_bytes=4 * limits.max_message_bytes,
             max_queued_bytes=4 * limits.max_message_bytes,
+            max_connection_age_s=limits.max_connection_age_s,
+            max_connection_age_grace_s=limits.max_connection_age_grace_s,
+            **(http2.model_dump() if http2 is not None else {}),
         )
 
 

@@ -99,6 +99,14 @@ class UnaryArrived:
 
 
 @dataclass(slots=True)
+class UnaryPacked:
+    """A unary request, whole, whose compressed message is too large to be inflated at once: `unpack` it elsewhere."""
+
+    stream: Stream
+    packed: Packed
+
+
+@dataclass(slots=True)
 class CallOpened:
     """A streaming call begins."""
 
@@ -134,4 +142,4 @@ class ConnectionFailed:
     error: RemoteError
 
 
-Event = UnaryArrived | CallOpened | MessageArrived | HalfClosed | CallGone | ConnectionFailed
+Event = UnaryArrived | UnaryPacked | CallOpened | MessageArrived | HalfClosed | CallGone | ConnectionFailed

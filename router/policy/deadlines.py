@@ -34,6 +34,8 @@ class DeadlineSlots(Generic[T]):
         entries = self._slots.get(slot)
         if entries is not None:
             entries.discard(entry)
+            if not entries:
+                entries.clear()  # a set keeps the table it has grown: 60 s of slots were tens of megabytes
 
     def next_due(self) -> float | None:
         """When the next slot that still has entries is due; None if there is none."""

@@ -347,6 +347,22 @@ async def drain_without_grace(make: FrontFactory) -> None:
         assert {await gone.get(), await gone.get()} == {"unary", "stream"}
 
 
+async def old_connections_are_left(make: FrontFactory) -> None:
+    """A client that calls without end is moved to new connections and loses no call."""
+    seen: set[str] = set()
+
+    def start(call: UnaryCall) -> None:
+        seen.add(call.peer)
+        call.reply(call.message)
+
+    async with serving(make, {"/a/B": Unary(start)}, Limits(max_connection_age_s=0.2)) as channel:
+        method = channel.unary_unary("/a/B")
+        number = 0
+        while len(seen) < 3:
+            assert await method(b"%d" % number) == b"%d" % number
+            number += 1
+
+
 CHECKS: Final[tuple[Check, ...]] = (
     unary_call,
     answers_may_come_later,
@@ -359,4 +375,5 @@ CHECKS: Final[tuple[Check, ...]] = (
     message_limit,
     drain_lets_calls_finish,
     drain_without_grace,
+    old_connections_are_left,
 )

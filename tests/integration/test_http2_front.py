@@ -1,6 +1,8 @@
 """Our HTTP/2 front over real sockets: the contract, the reference client, and peers that behave badly."""
 
 import asyncio
+import gc
+import gzip
 import logging
 import ssl
 import subprocess
@@ -16,6 +18,8 @@ import uvloop
 
 from router.front.calls import Methods, Stream, StreamCall, Unary, UnaryCall
 from router.front.http2 import Http2Front
+from router.front.http2_calls import Http2UnaryCall
+from router.front.http2_connection import Http2Connection
 from router.http2 import frames
 from router.http2.limits import Http2Limits
 from router.settings import Limits, Tls
@@ -402,6 +406,163 @@ def test_a_compressed_stream() -> None:
         await front.drain(0)
 
     run(main)
+
+
+def test_large_compressed_messages_do_not_hold_up_others() -> None:
+    """They are inflated on a thread: calls that came later are answered first, and each gets its own message back."""
+    large = bytes(60_000_000)
+
+    async def main() -> None:
+        order: list[int] = []
+
+        def start(call: UnaryCall) -> None:
+            order.append(len(call.message))
+            call.reply(call.message[:10])
+
+        front = make({UNARY: Unary(start), "/a/Stream": Stream(echo_stream)}, Limits(), Tls())
+        peer = Bed(front, await front.start())
+        raw = await peer.peer()
+        raw.greet(INITIAL_WINDOW_SIZE=2**30)
+        packed = grpc_frame(gzip.compress(large, 1), flag=1)
+        block = raw.encoder.encode(headers(UNARY, grpc_encoding="gzip"))
+        raw.send(frames.header_frames(1, block, 0, 2**14))
+        pieces = [packed[at : at + 2**14] for at in range(0, len(packed), 2**14)]
+        raw.send(*(data(1, piece) for piece in pieces), data(1, b"", frames.END_STREAM))
+        raw.send(raw.request(3), raw.request(5))
+        answered = [(await raw.frame(frames.DATA))[0] for _ in range(3)]
+        assert answered == [3, 5, 1]
+        assert order == [2, 2, len(large)]
+        async with grpc.aio.insecure_channel(
+            peer.address, compression=grpc.Compression.Gzip, options=(("grpc.max_receive_message_length", -1),)
+        ) as channel:
+            stream = channel.stream_stream("/a/Stream")()
+            for size in (10, 200_000, 3_000_000):
+                await stream.write(bytes(size))
+                assert await stream.read() == bytes(size)
+        peer.close()
+        await front.drain(0)
+
+    run(main)
+
+
+def test_a_large_bomb_and_a_caller_who_does_not_wait() -> None:
+    """What inflates past the limit is refused by name; a call cancelled while it is inflated never starts."""
+
+    async def main() -> None:
+        started: list[UnaryCall] = []
+        async with bed({UNARY: Unary(started.append)}, Http2Limits(max_message_bytes=1_000_000)) as served:
+            peer = await served.peer()
+            peer.greet()
+            for stream_id, size in ((1, 999_999), (3, 50_000_000)):
+                block = peer.encoder.encode(headers(UNARY, grpc_encoding="gzip"))
+                body = grpc_frame(gzip.compress(bytes(size)), flag=1)
+                peer.send(frames.header_frames(stream_id, block, 0, 2**14))
+                peer.send(*(data(stream_id, body[at : at + 2**14]) for at in range(0, len(body), 2**14)))
+                peer.send(data(stream_id, b"", frames.END_STREAM))
+                if stream_id == 1:
+                    peer.send(frames.rst_stream(1, 8))
+            stream_id, block = await peer.frame(frames.HEADERS)
+            assert stream_id == 3
+            assert b"router.limits.max_message_bytes" in block
+            assert started == []
+            assert served.front.counters.refused == {"message_too_large": 1}
+
+    run(main)
+
+
+def test_old_connections_are_asked_to_go() -> None:
+    """A client that calls without end moves from connection to connection and loses no call."""
+    limits = Http2Limits(max_connection_age_s=0.1)
+
+    async def main() -> None:
+        async with bed(http2=limits) as served, grpc.aio.insecure_channel(served.address) as channel:
+            method = channel.unary_unary(UNARY)
+            number = 0
+            while served.front.counters.connections < 4:
+                assert await method(b"%d" % number) == b"%d" % number
+                number += 1
+            assert served.front.counters.aged >= 3
+
+    run(main)
+
+
+def test_calls_outlive_an_old_connection_for_the_grace_only() -> None:
+    """One that ends in time is answered; one that does not is UNAVAILABLE, naming the setting."""
+    limits = Http2Limits(max_connection_age_s=0.1, max_connection_age_grace_s=0.4)
+
+    async def main() -> None:
+        calls: asyncio.Queue[UnaryCall] = asyncio.Queue()
+        async with bed({UNARY: Unary(calls.put_nowait)}, limits) as served:
+            peer = await served.peer()
+            peer.greet()
+            peer.send(peer.request(1), peer.request(3))
+            first = await calls.get()
+            assert (await peer.frame(frames.GOAWAY))[1][:4] == b"\x7f\xff\xff\xff"
+            peer.send(frames.ping(b"draining", frames.ACK))
+            assert (await peer.frame(frames.GOAWAY))[1][:4] == b"\0\0\0\x03"
+            first.reply(b"in time")
+            assert await peer.frame(frames.DATA) == (1, grpc_frame(b"in time"))
+            rest = await peer.rest()
+            assert b"router.limits.max_connection_age_s" in rest
+            assert served.front.counters.connections_open == 0
+
+    run(main)
+
+
+def test_calls_leave_no_garbage() -> None:
+    """However a call ends, nothing of it waits for the garbage collector: memory stays flat without one."""
+
+    async def main() -> None:
+        def start(call: UnaryCall) -> None:
+            call.on_cancel = lambda: call.fail(Shed("gone"))  # a circle, as edges make it
+            if call.message == b"reply":
+                call.reply(b"ok")
+            elif call.message == b"fail":
+                call.fail(Shed("busy"))
+
+        async with bed({UNARY: Unary(start)}) as served:
+            peer = await served.peer()
+            peer.greet()
+            ids = iter(range(1, 1000, 2))
+            gc.collect()
+            for message in (b"reply", b"fail", b"cancel"):
+                for stream_id in [next(ids) for _ in range(20)]:
+                    peer.send(peer.request(stream_id, message))
+                    if message == b"cancel":
+                        peer.send(frames.ping(bytes(8)), frames.rst_stream(stream_id, 8))
+                        await peer.frame(frames.PING)
+                    else:
+                        await peer.frame(frames.HEADERS)
+            peer.send(frames.ping(b"all done"))
+            while (await peer.frame(frames.PING))[1] != b"all done":
+                pass
+            assert not [each for each in gc.get_objects() if isinstance(each, Http2UnaryCall)]
+
+    gc.disable()
+    try:
+        run(main)
+    finally:
+        gc.enable()
+
+
+def test_failed_connections_leave_no_garbage() -> None:
+    """Nothing of a connection that was cut off waits for the garbage collector, nor what it had sent."""
+
+    async def main() -> None:
+        async with bed() as served:
+            gc.collect()
+            for _ in range(10):
+                peer = await served.peer()
+                peer.greet()
+                peer.send(peer.request(1), frames.head(frames.DATA, 5, 0, 99) + bytes(5))
+                await peer.rest()
+            assert not [each for each in gc.get_objects() if isinstance(each, Http2Connection)]
+
+    gc.disable()
+    try:
+        run(main)
+    finally:
+        gc.enable()
 
 
 def test_more_connections_than_allowed() -> None:

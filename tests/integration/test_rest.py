@@ -17,7 +17,7 @@ from router.core import Core
 from router.edge.rest.app import rest_app
 from router.front.http1 import Patience
 from router.front.rest import RestFront
-from router.settings import Limits, RouterSettings, Tls
+from router.settings import Limits, Rest, RouterSettings, Tls
 from serving import loop as serving_loop
 from serving.errors import ConfigurationError
 from tests.router.edge.rest.rig import PATIENCE_S, Answer, FakeWorker, Job, make_core, model, tensor, within
@@ -106,6 +106,13 @@ async def standing(
         yield stand
     finally:
         await within(front.drain(0.1))
+
+
+def test_the_patience_of_the_listener_is_a_setting() -> None:
+    """Every key of router.rest arrives, and the defaults are those of the listener itself."""
+    assert Patience.of(Rest()) == Patience()
+    rest = Rest(keep_alive_s=1, head_timeout_s=2, write_stall_s=3, handshake_timeout_s=4)
+    assert Patience.of(rest) == Patience(keep_alive_s=1, head_s=2, stall_s=3, handshake_s=4)
 
 
 def test_requests_follow_each_other_on_a_connection(loop: str) -> None:

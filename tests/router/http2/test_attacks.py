@@ -178,6 +178,20 @@ def test_hpack_bomb() -> None:
     assert isinstance(wire.feed(request(wire, 5))[0], UnaryArrived)
 
 
+def test_headers_with_empty_names() -> None:
+    """They are malformed: the call is reset, nothing of them is kept, and a peer that insists is cut off."""
+    wire = Raw(FEW)
+    for number in range(30):
+        block = wire.block([*headers(), *[("", "")] * 100])
+        events = wire.feed(frames.header_frames(2 * number + 1, block, frames.END_STREAM, 2**14))
+        assert not wire.server.streams
+        if failed(events):
+            assert number <= 20
+            assert goaway(wire.sent()) == CALM
+            return
+    pytest.fail("never stopped")
+
+
 def test_gzip_bomb() -> None:
     """A message that inflates past the limit is refused by name; the connection lives on."""
     wire = Raw(Http2Limits(max_message_bytes=100_000))

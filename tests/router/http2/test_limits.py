@@ -3,7 +3,9 @@
 import pytest
 
 from router.http2.limits import Allowance, Http2Limits
-from router.settings import Limits
+from router.settings import Http2, Limits, RouterSettings
+from serving.errors import ConfigurationError
+from serving.settings import validate
 
 
 def test_a_burst_then_a_rate() -> None:
@@ -29,6 +31,23 @@ def test_limits_follow_from_the_settings_a_user_sees() -> None:
     assert (limits.max_message_bytes, limits.max_header_bytes) == (1000, 2000)
     assert (limits.max_streams, limits.max_connections) == (3, 4)
     assert limits.max_buffered_bytes >= limits.max_message_bytes
+
+
+def test_every_setting_of_router_http2_arrives_and_has_the_same_default() -> None:
+    """An operator's value is used, and what is not set is what the front uses by itself."""
+    assert Http2Limits.of(Limits(), Http2()) == Http2Limits.of(Limits())
+    changed = {name: default * 2 for name, default in Http2().model_dump().items()}
+    limits = Http2Limits.of(Limits(max_connection_age_s=7, max_connection_age_grace_s=3), Http2(**changed))
+    assert {name: getattr(limits, name) for name in changed} == changed
+    assert (limits.max_connection_age_s, limits.max_connection_age_grace_s) == (7, 3)
+
+
+@pytest.mark.parametrize("name", ["stream_window_bytes", "connection_window_bytes"])
+@pytest.mark.parametrize("value", [2 * Http2Limits().max_frame_bytes - 1, 2**31])
+def test_windows_that_could_stall_are_refused_as_settings(name: str, value: int) -> None:
+    """Already when the configuration is read, with the key's name."""
+    with pytest.raises(ConfigurationError, match=rf"router\.http2\.{name}"):
+        validate(RouterSettings, {"http2": {name: value}}, where="router")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """When to give up on what."""
 
+import sys
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,3 +47,12 @@ def test_every_entry_expires_exactly_once(entries: list[tuple[float, bool]], tic
         assert all(entries[number][0] <= now for number in expired)
         seen += expired
     assert sorted(seen) == sorted(expected)
+
+
+def test_a_slot_whose_entries_have_gone_is_small_again() -> None:
+    """What was answered long before its deadline costs nothing until then, however busy its slot was."""
+    slots: DeadlineSlots[int] = DeadlineSlots()
+    kept = [(entry, slots.add(entry, 60.0)) for entry in range(1000)]
+    for entry, slot in kept:
+        slots.discard(entry, slot)
+    assert [sys.getsizeof(entries) for entries in slots._slots.values()] == [sys.getsizeof(set())]
