@@ -17,15 +17,9 @@ from router.pool import Pool, Seat
 from router.replica import Replica
 from router.served import Served, served_of
 from serving.errors import ModelNotFound, Unavailable
+from serving.link.words import state_of
 from serving.spec import ModelSpec, State, version_key
 
-_STATES = {
-    link_pb2.STATE_UNAVAILABLE: State.UNAVAILABLE,
-    link_pb2.STATE_LOADING: State.LOADING,
-    link_pb2.STATE_READY: State.READY,
-    link_pb2.STATE_UNLOADING: State.UNLOADING,
-    link_pb2.STATE_FAILED: State.FAILED,
-}
 _ON_ITS_WAY = (State.LOADING, State.READY)
 
 
@@ -131,7 +125,7 @@ class Catalogue:
             IndexEntry(
                 entry.name,
                 entry.version,
-                _STATES.get(entry.state, State.UNAVAILABLE),
+                state_of(entry.state),
                 entry.reason,
                 entry.framework,
                 dict(entry.labels),

@@ -23,8 +23,9 @@ from router.pool import Pool, Seat
 from router.replica import Replica
 from router.request import Inference
 from router.settings import Limits
-from serving.errors import Cancelled, DeadlineExceeded, DodonaError, Shed, Unavailable, from_status
+from serving.errors import Cancelled, DeadlineExceeded, DodonaError, Shed, Unavailable
 from serving.link.framing import LinkError
+from serving.link.words import error_of
 
 MAX_ATTEMPTS: Final = 2
 # A caller's own timer runs out at the deadline; to tell it the true reason the answer must be on its way before.
@@ -120,9 +121,9 @@ class Dispatcher:
             if failure is None:
                 self._reply(inference, payloads[index])
             elif failure.status == Unavailable.status:
-                self._again(inference, _error(failure))
+                self._again(inference, error_of(failure))
             else:
-                self._fail(inference, _error(failure))
+                self._fail(inference, error_of(failure))
         if touched is not None:
             self.refill(touched)
 
@@ -310,14 +311,4 @@ def _late(inference: Inference) -> DeadlineExceeded:
     return DeadlineExceeded(
         f"the deadline passed while the request of model {inference.pool.spec} was {place}",
         remedy="allow more time, or send less",
-    )
-
-
-def _error(failure: link_pb2.Failure) -> DodonaError:
-    return from_status(
-        failure.status,
-        failure.message,
-        field=failure.field,
-        remedy=failure.remedy,
-        retry_after_s=failure.retry_after_s,
     )

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from protos import link_pb2
-from serving.spec import ModelSpec, Signature, TensorSpec
+from serving.link.words import tensor_spec
+from serving.spec import ModelSpec, Signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,9 @@ def served_of(model: link_pb2.Model) -> Served:
     return Served(
         spec=ModelSpec(model.name, model.version),
         framework=model.framework,
-        signature=Signature(tuple(map(_tensor, model.inputs)), tuple(map(_tensor, model.outputs)), model.batched),
+        signature=Signature(
+            tuple(map(tensor_spec, model.inputs)), tuple(map(tensor_spec, model.outputs)), model.batched
+        ),
         max_batch_rows=model.max_batch_rows,
         max_wait_s=model.max_wait_s,
         labels=dict(model.labels),
@@ -35,15 +38,4 @@ def served_of(model: link_pb2.Model) -> Served:
         digest=model.digest,
         load_s=model.load_s,
         config=model.config,
-    )
-
-
-def _tensor(tensor: link_pb2.TensorSpec) -> TensorSpec:
-    return TensorSpec(
-        tensor.name,
-        tensor.datatype,
-        tuple(tensor.shape),
-        tuple(tensor.columns),
-        tuple(tensor.labels),
-        allow_nan=not tensor.refuses_nan,
     )

@@ -66,15 +66,15 @@ class Statistics:
     def batch(self, results: link_pb2.Results) -> None:
         """One run of the runtime. Durations of the batch count for each request in it, as in Triton."""
         requests = len(results.ids) - len(results.failures)
-        if not results.rows:
-            return
-        self.execution_count += 1
-        self.inference_count += results.rows
-        self.last_inference_ms = time_ns() // 1_000_000
         self._queue_ns += sum(results.queue_us) * _US
         self._input_ns += results.input_us * _US * requests
         self._infer_ns += results.infer_us * _US * requests
         self._output_ns += results.output_us * _US * requests
+        if not results.rows:  # no run, or a further part of one that was too large for a frame
+            return
+        self.execution_count += 1
+        self.inference_count += results.rows
+        self.last_inference_ms = time_ns() // 1_000_000
         size = self._batches.get(results.rows)
         if size is None:
             rows = results.rows if len(self._batches) < _MAX_BATCH_SIZES else max(self._batches)

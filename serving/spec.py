@@ -56,6 +56,10 @@ def next_version(versions: Iterable[str]) -> str:
     return str(max((int(version) for version in versions if re.fullmatch(r"[0-9]{1,18}", version)), default=0) + 1)
 
 
+DEFAULT_PRIORITY: Final = 100
+"""Of a request that names none; 1 is the highest."""
+
+
 class State(StrEnum):
     """Life of a model version; the words are those of Triton's repository index."""
 

@@ -26,7 +26,14 @@ ALLOWED = {
     },
     "dodona": {"protos", "serving", "router", "dodona"},
 }
-IMPURE = {"asyncio", "grpc", "time", "os", "logging", "random", "socket", "threading", "subprocess", "uvloop"}
+IMPURE = {
+    *("asyncio", "grpc", "time", "datetime", "os", "pathlib", "logging", "random"),
+    *("socket", "threading", "subprocess", "uvloop"),
+}
+# The agent's policy stands beside its shell.
+AGENTS_POLICY = [
+    f"serving/agent/{name}.py" for name in ("plan", "hosting", "placement", "report", "wishes", "supervision")
+]
 
 
 def modules(package: str) -> list[Path]:
@@ -58,12 +65,15 @@ def test_imports_point_one_way(package: str) -> None:
         assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
 
 
-@pytest.mark.parametrize("folder", ["serving/policy", "router/policy", "router/http2"])
-def test_decisions_are_pure(folder: str) -> None:
+@pytest.mark.parametrize("place", ["serving/policy", "router/policy", "router/http2", *AGENTS_POLICY])
+def test_decisions_are_pure(place: str) -> None:
     """Policies and the protocol machine take time and randomness as arguments and touch no I/O."""
-    for path in modules(folder):
+    for path in modules(place) or [ROOT / place]:
         impure = {name for name in imported(path) if name.split(".")[0] in IMPURE}
         assert not impure, f"{path.relative_to(ROOT)} imports {sorted(impure)}"
+        pure = {name.removesuffix(".py").replace("/", ".") for name in AGENTS_POLICY}
+        shell = {name for name in imported(path) if within(name, {"serving.agent"}) and not within(name, pure)}
+        assert not shell, f"{path.relative_to(ROOT)} imports {sorted(shell)}"
 
 
 def test_frameworks_are_imported_only_where_they_are_loaded() -> None:

@@ -29,18 +29,20 @@ def config(
     if explain:
         _explain(as_json)
         return
+    from dodona.cli.show import print_json
     from dodona.config import load
     from dodona.config.show import as_json as json_form
     from dodona.config.show import as_yaml
 
     configuration = load(file)
     if as_json:
-        _print_json(json_form(configuration))
+        print_json(json_form(configuration))
     else:
         typer.echo(as_yaml(configuration), nl=False)
 
 
 def _explain(as_json: bool) -> None:
+    from dodona.cli.show import print_json
     from dodona.config.explain import as_text, explained
     from dodona.config.fields import shown
 
@@ -48,16 +50,10 @@ def _explain(as_json: bool) -> None:
     if not as_json:
         typer.echo(as_text(keys), nl=False)
         return
-    _print_json(
+    print_json(
         [
             {"key": key.name, "type": key.kind, "default": shown(key.default), "meaning": key.text}
             for key in keys
             if not key.block
         ]
     )
-
-
-def _print_json(value: object) -> None:
-    import orjson
-
-    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())

@@ -62,13 +62,19 @@ def told(error: Exception) -> tuple[str, int]:
 
     if isinstance(error, UsageError | ConfigurationError):
         return str(error), USAGE
-    if isinstance(error, Unavailable) and error.message.startswith("nothing answers at"):
+    if isinstance(error, Unavailable) and _is_unreachable(error):
         return f"{error.message}; start a cluster with `dodona up`, or say where it is with --url", UNREACHABLE
     if isinstance(error, Unavailable | Shed | DeadlineExceeded) and not _is_start(error):
         return _with_id(error), RETRY
     if isinstance(error, DodonaError):
         return _with_id(error), FAILED
     return f"{type(error).__name__}: {error} (a fault of Dodona's; DODONA_TRACEBACK=1 shows where)", FAILED
+
+
+def _is_unreachable(error: Exception) -> bool:
+    from dodona.client.failures import Unreachable
+
+    return isinstance(error, Unreachable)
 
 
 def _is_start(error: Exception) -> bool:

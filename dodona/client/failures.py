@@ -21,6 +21,10 @@ _LATE: Final = ("", "deadline exceeded", "stream removed (deadline exceeded)")
 _LOST: Final = ("socket closed", "connection reset", "stream removed", "broken pipe", "goaway", "recvmsg", "endpoint")
 
 
+class Unreachable(Unavailable):
+    """No server answered at the address at all."""
+
+
 def translate(
     code: int, details: str, metadata: Mapping[str, str], *, address: str, timeout_s: float, request_id: str
 ) -> DodonaError:
@@ -34,7 +38,7 @@ def _error(code: int, details: str, metadata: Mapping[str, str], address: str, t
     text = details.lower()
     if code == Status.UNAVAILABLE and "x-request-id" not in metadata:
         if any(start in text for start in _UNREACHED):
-            return Unavailable(
+            return Unreachable(
                 f"nothing answers at {address}",
                 remedy="start a cluster with `dodona up`, or give the right address as url= or DODONA_URL",
             )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 from typing import Generic, TypeVar
 
-DEFAULT_PRIORITY = 100
+from serving.spec import DEFAULT_PRIORITY
 
 T = TypeVar("T")
 

@@ -109,9 +109,7 @@ class Agent:
         return looked and all(version.state is not State.LOADING for version in self._index)
 
     async def run(self) -> None:
-        watch = Watch(
-            self._scan, self._settings.supervise.poll_interval_s, deliver=self._delivered, fault=self._faulted
-        )
+        watch = Watch(self._scan, self._settings.poll_interval_s, deliver=self._delivered, fault=self._faulted)
         self._links = [
             RouterLink(
                 address,
@@ -258,7 +256,7 @@ class Agent:
 
 
 def _bounds(settings: Supervise) -> Bounds:
-    bounds = Bounds(**settings.model_dump(exclude={"poll_interval_s", "nice"}))
+    bounds = Bounds(**settings.model_dump(exclude={"poll_interval_s", "remote_poll_interval_s", "nice"}))
     # The worker keeps to the grace by itself; it is killed only if it does not.
     return replace(bounds, drain_grace_s=bounds.drain_grace_s + _KILL_AFTER_GRACE_S)
 

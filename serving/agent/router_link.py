@@ -4,23 +4,14 @@ import os
 import platform
 from collections.abc import Callable, Iterable
 from random import Random
-from typing import Final
 
 from protos import link_pb2
 from serving.agent.plan import VersionStatus
 from serving.agent.settings import AgentSettings
 from serving.link.client import LinkClient
 from serving.link.framing import PROTOCOL_VERSION
-from serving.spec import State
+from serving.link.words import state_message
 from serving.status import Status
-
-_STATES: Final = {
-    State.UNAVAILABLE: link_pb2.STATE_UNAVAILABLE,
-    State.LOADING: link_pb2.STATE_LOADING,
-    State.READY: link_pb2.STATE_READY,
-    State.UNLOADING: link_pb2.STATE_UNLOADING,
-    State.FAILED: link_pb2.STATE_FAILED,
-}
 
 
 def index_frame(repository: str, versions: Iterable[VersionStatus]) -> link_pb2.Index:
@@ -30,7 +21,7 @@ def index_frame(repository: str, versions: Iterable[VersionStatus]) -> link_pb2.
             link_pb2.IndexEntry(
                 name=version.spec.name,
                 version=version.spec.version,
-                state=_STATES[version.state],
+                state=state_message(version.state),
                 reason=version.reason,
                 framework=version.framework,
                 labels=dict(version.labels),

@@ -23,7 +23,9 @@ class Supervise(Settings):
     """Bounds on starting, restarting and stopping workers."""
 
     poll_interval_s: Positive = 0.5
-    """Seconds between two looks at the repository."""
+    """Seconds between two looks at a repository in a folder."""
+    remote_poll_interval_s: Positive = 10.0
+    """Seconds between two looks at a repository that is a URL (s3://, gs://, http://): each look lists all of it."""
     restart_delay_s: Positive = 0.5
     """Seconds until a worker that died is started again; doubles with every death in a row."""
     restart_delay_max_s: Positive = 30.0
@@ -60,3 +62,9 @@ class AgentSettings(Settings):
     """Bytes of one frame on the link."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log line written by the workers."""
+
+    @property
+    def poll_interval_s(self) -> float:
+        """Seconds between two looks at this repository."""
+        scheme = self.repository.partition("://")[0] if "://" in self.repository else "file"
+        return self.supervise.poll_interval_s if scheme == "file" else self.supervise.remote_poll_interval_s

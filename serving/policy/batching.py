@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final, Generic, TypeVar
 
-DEFAULT_PRIORITY: Final = 100
+from serving.spec import DEFAULT_PRIORITY
+
 """Rank of a request that states none (0); 1 is the most urgent."""
 
 _URGENCY: Final = attrgetter("urgency")

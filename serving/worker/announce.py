@@ -3,7 +3,7 @@
 from protos import link_pb2
 from serving.bundle.bundle import Bundle
 from serving.bundle.model_config import model_config
-from serving.spec import TensorSpec
+from serving.link.words import tensor_message
 from serving.worker.predictor import Predictor
 
 
@@ -20,23 +20,12 @@ def model_message(handle: int, bundle: Bundle, predictor: Predictor, load_s: flo
         framework=definition.framework,
         batched=signature.batched,
         max_batch_rows=predictor.max_batch_rows,
-        inputs=[_tensor(tensor) for tensor in signature.inputs],
-        outputs=[_tensor(tensor) for tensor in signature.outputs],
+        inputs=[tensor_message(tensor) for tensor in signature.inputs],
+        outputs=[tensor_message(tensor) for tensor in signature.outputs],
         labels=definition.labels,
         default_timeout_s=definition.default_timeout_s,
         digest=bundle.digest,
         config=config.SerializeToString(),
         load_s=load_s,
         max_wait_s=predictor.max_wait_s,
-    )
-
-
-def _tensor(tensor: TensorSpec) -> link_pb2.TensorSpec:
-    return link_pb2.TensorSpec(
-        name=tensor.name,
-        datatype=tensor.datatype,
-        shape=tensor.shape,
-        columns=tensor.columns,
-        labels=tensor.labels,
-        refuses_nan=not tensor.allow_nan,
     )

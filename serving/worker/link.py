@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from protos import link_pb2
 from serving.errors import DodonaError, InternalError, TooLarge, Unavailable, above_limit
 from serving.link.framing import COLUMNS_BYTES, DEFAULT_MAX_FRAME_BYTES, PROTOCOL_VERSION, LinkError, cut, portions
+from serving.link.words import failure_of
 from serving.policy.credit import window_rows
 from serving.worker.job import Job, Outcome
 from serving.worker.version import ServedVersion
@@ -168,7 +169,7 @@ class WorkerLink:
             ids=[number for number, _ in failures],
             sizes=[0] * len(failures),
             queue_us=[0] * len(failures),
-            failures=[_failure(index, error) for index, (_, error) in enumerate(failures)],
+            failures=[failure_of(error, index) for index, (_, error) in enumerate(failures)],
         )
         self._send(link_pb2.Envelope(results=results), ())
 
@@ -215,7 +216,7 @@ class WorkerLink:
         payloads = [answer for answer in answers if isinstance(answer, bytes)]
         if len(payloads) < len(answers):
             results.failures.extend(
-                _failure(index, answer) for index, answer in enumerate(answers) if not isinstance(answer, bytes)
+                failure_of(answer, index) for index, answer in enumerate(answers) if not isinstance(answer, bytes)
             )
         self._send(link_pb2.Envelope(results=results), payloads)
 
@@ -244,17 +245,6 @@ _NOWHERE: Final = _Nowhere()
 
 def _too_large(size: int, limit: int) -> TooLarge:
     return above_limit(f"response of {size} bytes", "router.link.max_frame_bytes", limit)
-
-
-def _failure(index: int, error: DodonaError) -> link_pb2.Failure:
-    return link_pb2.Failure(
-        index=index,
-        status=int(error.status),
-        message=error.message,
-        field=error.field,
-        remedy=error.remedy,
-        retry_after_s=error.retry_after_s,
-    )
 
 
 def _microseconds(seconds: float) -> int:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dodona.client.failures import translate
+from dodona.client.failures import Unreachable, translate
 from serving.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -30,8 +30,8 @@ def error(code: int, details: str, metadata: dict[str, str] | None = None) -> Do
         (Status.NOT_FOUND, "no such model", FROM_SERVER, ModelNotFound, "no such model"),
         (Status.UNAVAILABLE, "no replica", FROM_SERVER, Unavailable, "no replica"),
         (Status.UNAVAILABLE, "failed to connect to replica", FROM_SERVER, Unavailable, "failed to connect to replica"),
-        (Status.UNAVAILABLE, "failed to connect to all addresses; x", {}, Unavailable, "nothing answers at grpc://h:1"),
-        (Status.UNAVAILABLE, "DNS resolution failed for h", {}, Unavailable, "nothing answers at grpc://h:1"),
+        (Status.UNAVAILABLE, "failed to connect to all addresses; x", {}, Unreachable, "nothing answers at grpc://h:1"),
+        (Status.UNAVAILABLE, "DNS resolution failed for h", {}, Unreachable, "nothing answers at grpc://h:1"),
         (Status.UNAVAILABLE, "Socket closed", {}, Unavailable, "the connection to grpc://h:1 was lost"),
         (Status.DEADLINE_EXCEEDED, "Deadline Exceeded", {}, DeadlineExceeded, "no answer from grpc://h:1 within 2 s"),
         (Status.DEADLINE_EXCEEDED, "expired in the queue", FROM_SERVER, DeadlineExceeded, "expired in the queue"),

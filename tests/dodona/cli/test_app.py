@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from dodona.cli.app import app
 from dodona.cli.exits import BROKEN, FAILED, RETRY, UNREACHABLE, USAGE, UsageError, told
+from dodona.client.failures import Unreachable
 from dodona.cluster import ClusterError
 from serving import errors
 
@@ -118,7 +119,7 @@ def test_stdin_is_read_for_a_dash(run):
     [
         (UsageError("x"), USAGE),
         (errors.ConfigurationError("x"), USAGE),
-        (errors.Unavailable("nothing answers at grpc://x:1", remedy="y"), UNREACHABLE),
+        (Unreachable("nobody at grpc://x:1", remedy="y"), UNREACHABLE),
         (errors.Unavailable("still loading"), RETRY),
         (errors.Shed("queue full"), RETRY),
         (errors.DeadlineExceeded("late"), RETRY),

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.policy.queue import DEFAULT_PRIORITY, UrgencyQueue
+from router.policy.queue import UrgencyQueue
+from serving.spec import DEFAULT_PRIORITY
 
 
 def test_priority_then_deadline_then_arrival() -> None:
