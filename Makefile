@@ -38,8 +38,8 @@ format: $(STAMP) ## put the code into its form
 proto: $(STAMP) ## generate the message modules from protos/*.proto
 	@$(BIN)/python -m protos.generate
 
-bench: $(STAMP) ## speed of the cluster on this machine (needs h2load)
-	@$(BIN)/python -m loadtests.bench
+bench: $(STAMP) ## speed beside the rivals that are installed (needs h2load); PEERS="triton mlserver", all or none
+	@$(BIN)/python -m loadtests.bench $(if $(PEERS),--peers $(PEERS))
 
 lock: $(STAMP) ## pin the newest versions that pyproject.toml allows
 	@$(BIN)/python -m pip install --quiet uv
