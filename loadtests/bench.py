@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--rounds", type=int, default=3, help="how often every server is started (1 to 20)")
     made.add_argument("--seconds", type=float, default=2.0, help="of load, a case and round (0.1 to 60)")
     made.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32, 64], help="gRPC, one request on each")
+    made.add_argument("--perf-analyzer", type=int, nargs="*", default=[], help="in flight from it too, as 1 8 32")
     made.add_argument("--only", default="", help="cases whose name contains this, for example REST")
     made.add_argument("--work", type=Path, default=Path(".dodona/bench"), help="folder for models and logs")
     made.add_argument("--json", type=Path, help="write all figures to this file")
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = options.parse_args(arguments)
     if not (1 <= asked.rounds <= 20 and 0.1 <= asked.seconds <= 60):
         options.error("--rounds or --seconds is out of range")
-    chosen = [case for case in cases(asked.connections) if asked.only in case.name]
+    chosen = [case for case in cases(asked.connections, asked.perf_analyzer) if asked.only in case.name]
     if not chosen:
         options.error(f"no case is named {asked.only!r}")
     words = sys.argv[1:] if arguments is None else arguments

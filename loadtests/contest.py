@@ -1,11 +1,11 @@
 """One server against one load, measured and accounted for; and the order in which servers and loads take turns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol as Shape
 
-from loadtests import processes
+from loadtests import perf_analyzer, processes
 from loadtests.answers import ask
 from loadtests.figures import Figures
 from loadtests.h2load import Load, Outcome, run
@@ -15,6 +15,8 @@ from loadtests.trial import Trial
 
 CASE_TIMEOUT_S = 180.0
 WARM_UP_REQUESTS = 300
+ANALYSED_RATE = 5_000
+"""Requests that perf_analyzer is given for each second asked for; it wants a number of them, not a time."""
 FEWEST_REQUESTS, MOST_REQUESTS = 200, 1_000_000
 
 
@@ -37,14 +39,18 @@ class Server(Shape):
 
 @dataclass(frozen=True)
 class Case:
-    """`protocols`: the first that a server speaks is used; a server that speaks none of them sits the case out."""
+    """`protocols`: the first that a server speaks is used; a server that speaks none of them sits the case out.
+    `analysed`: the client is perf_analyzer, for servers that answer what it asks about the model."""
 
     name: str
     protocols: tuple[Protocol, ...]
     connections: int
     streams: int = 1
+    analysed: bool = False
 
     def protocol(self, server: Server) -> Protocol | None:
+        if self.analysed and not server.inspected:
+            return None
         return next((each for each in self.protocols if each in server.speaks), None)
 
 
@@ -63,12 +69,14 @@ class Entrant:
     failure: str = ""
 
 
-def cases(connections: Sequence[int]) -> list[Case]:
+def cases(connections: Sequence[int], analyser: Sequence[int] = ()) -> list[Case]:
+    """`connections`: in flight over gRPC by h2load, `analyser`: by perf_analyzer."""
     return [
         *(Case(f"gRPC, {count} in flight", ("grpc",), count) for count in connections),
         Case("gRPC, 32 streams on one connection", ("grpc",), 1, 32),
         *(Case(f"REST binary, {count} in flight", ("binary",), count) for count in (1, 32)),
         *(Case(f"REST JSON, {count} in flight", ("json", "instances"), count) for count in (1, 32)),
+        *(Case(f"perf_analyzer gRPC, {count} in flight", ("grpc",), count, analysed=True) for count in analyser),
     ]
 
 
@@ -83,7 +91,7 @@ def round_of(
         for case in chosen:
             if case.protocol(server) is None:
                 continue
-            figures = measure(server, case, trial, seconds)
+            figures = (analysed if case.analysed else measured)(server, case, trial, seconds)
             note(f"{case.name}: {figures.rate:,.0f}/s, {figures.server_cpu_us:.0f} us")
             entrant.figures.setdefault(case.name, {})[number] = figures
         memory = processes.pss(server.pids)
@@ -103,8 +111,23 @@ def check(server: Server, trial: Trial, when: str) -> None:
             )
 
 
-def measure(server: Server, case: Case, trial: Trial, seconds: float) -> Figures:
-    """About so many seconds of load. Raises RuntimeError if a request was not answered rightly."""
+def analysed(server: Server, case: Case, trial: Trial, seconds: float) -> Figures:
+    """perf_analyzer, which reads every answer's status itself. Raises RuntimeError if it finds an error."""
+    binary = perf_analyzer.unpacked(perf_analyzer.CACHE)
+    requests = max(FEWEST_REQUESTS, int(ANALYSED_RATE * seconds))
+    counted, before = server.succeeded(), server.usage().cpu_s
+    address, model = server.grpc_address, trial.model.name
+    report = perf_analyzer.analyse(binary, "grpc", address, case.connections, requests, (), model)
+    after, counted_after = server.usage().cpu_s, server.succeeded()
+    if counted is None or counted_after is None or counted_after - counted < requests:
+        raise RuntimeError(f"{server.name}, {case.name}: {requests} asked for, {counted} before, {counted_after} after")
+    found = perf_analyzer.parse(report)
+    cpu_us = per_request(before, after, counted_after - counted)
+    return Figures(found.rate, found.p50_ms, found.p99_ms, sum(cpu_us.values()), cpu_us)
+
+
+def measured(server: Server, case: Case, trial: Trial, seconds: float) -> Figures:
+    """h2load for about so many seconds. Raises RuntimeError if a request was not answered rightly."""
     protocol = case.protocol(server)
     if protocol is None:
         raise ValueError(f"{server.name} speaks none of {', '.join(case.protocols)}")
@@ -119,10 +142,15 @@ def measure(server: Server, case: Case, trial: Trial, seconds: float) -> Figures
     fault = unaccounted(outcome, requests, None if server.answers_vary else size, own)
     if fault:
         raise RuntimeError(f"{server.name}, {case.name}: {fault}")
-    cpu_us = {name: (after[name] - before.get(name, 0.0)) / requests * 1e6 for name in after}
+    cpu_us = per_request(before, after, requests)
     return Figures(
         outcome.rate, outcome.quantile_s(0.5) * 1e3, outcome.quantile_s(0.99) * 1e3, sum(cpu_us.values()), cpu_us
     )
+
+
+def per_request(before: Mapping[str, float], after: Mapping[str, float], requests: int) -> dict[str, float]:
+    """CPU microseconds by process, from CPU seconds so far."""
+    return {name: (after[name] - before.get(name, 0.0)) / requests * 1e6 for name in after}
 
 
 def unaccounted(outcome: Outcome, sent: int, answer_bytes: int | None, own_count: int | None) -> str:
