@@ -104,7 +104,7 @@ def take_turn(
     try:
         round_of(entrant, number, chosen, trial, seconds, note)
     except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
-        if entrant.name == dodona.NAME:
+        if entrant.essential:
             raise
         entrant.failure = str(error)
         note(f"[red]given up: {escape(entrant.failure)}[/]")
@@ -113,10 +113,10 @@ def take_turn(
 def line_up(asked: argparse.Namespace, trial: Trial) -> list[Entrant]:
     """Dodona first, then the rivals asked for; one that cannot be installed is in it with the reason."""
     start = partial(dodona.started, trial.repository, asked.work, asked.front)
-    entrants = [Entrant(dodona.NAME, dodona.TITLE, dodona.SETTINGS, start)]
+    entrants = [Entrant(dodona.NAME, dodona.TITLE, dodona.SETTINGS, dodona.Dodona.speaks, True, start)]
     for name in wanted(asked.peers):
         peer = PEERS[name]
-        entrant = Entrant(name, peer.title, peer.settings)
+        entrant = Entrant(name, peer.title, peer.settings, peer.speaks)
         entrants.append(entrant)
         try:
             with step(f"environment of {peer.title}"):

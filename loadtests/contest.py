@@ -1,5 +1,6 @@
 """One server against one load, measured and accounted for; and the order in which servers and loads take turns."""
 
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -56,17 +57,21 @@ class Case:
 
 @dataclass
 class Entrant:
-    """A server to be measured, and what has been found of it so far, by round. `failure`: why it was given up."""
+    """A server to be measured, and what has been found of it so far, by case and round. `failure`: why it was given
+    up; `faults`: why single cases were, by their names. `essential`: without it the bench is worth nothing."""
 
     name: str
     title: str
     settings: str
+    speaks: tuple[Protocol, ...] = ()
+    essential: bool = False
     start: Callable[[], AbstractContextManager[Server]] | None = None
     versions: dict[str, str] = field(default_factory=dict)
     figures: dict[str, dict[int, Figures]] = field(default_factory=dict)
     ready_s: list[float] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
     failure: str = ""
+    faults: dict[str, str] = field(default_factory=dict)
 
 
 def cases(connections: Sequence[int], analyser: Sequence[int] = ()) -> list[Case]:
@@ -83,19 +88,30 @@ def cases(connections: Sequence[int], analyser: Sequence[int] = ()) -> list[Case
 def round_of(
     entrant: Entrant, number: int, chosen: Sequence[Case], trial: Trial, seconds: float, note: Callable[[str], None]
 ) -> None:
-    """Start, check, all cases in turn, check, stop. Raises RuntimeError for what makes figures worthless."""
+    """Start, check, all cases in turn, check, stop. Raises RuntimeError for what makes the round worthless; a rival's
+    single case that fails is left out from then on."""
+    found: dict[str, Figures] = {}
     if entrant.start is None:
         raise ValueError(f"{entrant.name} cannot be started: {entrant.failure}")
     with entrant.start() as server:
         check(server, trial, "before")
         for case in chosen:
-            if case.protocol(server) is None:
+            if case.protocol(server) is None or case.name in entrant.faults:
                 continue
-            figures = (analysed if case.analysed else measured)(server, case, trial, seconds)
+            try:
+                figures = (analysed if case.analysed else measured)(server, case, trial, seconds)
+            except (RuntimeError, subprocess.TimeoutExpired) as error:
+                if entrant.essential:
+                    raise
+                entrant.faults[case.name] = str(error)
+                note(f"{case.name}: failed")
+                continue
             note(f"{case.name}: {figures.rate:,.0f}/s, {figures.server_cpu_us:.0f} us")
-            entrant.figures.setdefault(case.name, {})[number] = figures
+            found[case.name] = figures
         memory = processes.pss(server.pids)
         check(server, trial, "after")
+        for name, figures in found.items():
+            entrant.figures.setdefault(name, {})[number] = figures
         entrant.ready_s.append(server.ready_s)
         entrant.memory.append(memory)
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from loadtests.contest import Entrant
 from loadtests.figures import over, ratio, shares, spread
 from loadtests.peers import dodona
+from loadtests.peers.peer import Protocol
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 HEADINGS = (
@@ -25,7 +26,13 @@ HEADINGS = (
     "Dodona's CPU to its",
     "Dodona's rate to its",
 )
-SERVER_HEADINGS = ("server", "version", "cold start s", "memory MiB (PSS)", "set-up")
+SERVER_HEADINGS = ("server", "speaks", "version", "cold start s", "memory MiB (PSS)", "set-up")
+SPEECH: dict[Protocol, str] = {
+    "grpc": "gRPC",
+    "binary": "REST binary",
+    "json": "REST JSON",
+    "instances": "REST JSON of its own",
+}
 Rows = list[tuple[str, ...]]
 
 
@@ -85,6 +92,7 @@ def server_rows(found: Found) -> Rows:
     return [
         (
             entrant.title,
+            ", ".join(SPEECH[protocol] for protocol in entrant.speaks),
             " ".join(f"{name} {version}" for name, version in sorted(entrant.versions.items())),
             spread(entrant.ready_s).words(".2f"),
             spread([size / 2**20 for size in entrant.memory]).words(",.0f"),
@@ -96,7 +104,12 @@ def server_rows(found: Found) -> Rows:
 
 
 def failures(found: Found) -> list[str]:
-    return [f"{entrant.title}: {entrant.failure}" for entrant in found.entrants if entrant.failure]
+    lines = []
+    for entrant in found.entrants:
+        if entrant.failure:
+            lines.append(f"{entrant.title}: {entrant.failure}")
+        lines += [f"{entrant.title}, {case}: {fault}" for case, fault in entrant.faults.items()]
+    return lines
 
 
 def show(found: Found, console: Console) -> None:
@@ -106,7 +119,7 @@ def show(found: Found, console: Console) -> None:
     ):
         shown = Table(title=title, title_justify="left")
         for number, heading in enumerate(headings):
-            left = number < 2 or heading in ("by process", "set-up")
+            left = number < 2 or heading in ("by process", "set-up", "speaks", "version")
             shown.add_column(heading, justify="left" if left else "right", overflow="fold")
         before = ""
         for row in rows:
@@ -190,6 +203,7 @@ def _server(entrant: Entrant, ours: Entrant) -> dict[str, object]:
         "versions": entrant.versions,
         "settings": entrant.settings,
         "failure": entrant.failure,
+        "faults": entrant.faults,
         "cold_start_s": entrant.ready_s,
         "memory_bytes": entrant.memory,
         "cases": cases,

@@ -64,7 +64,7 @@ def prepared(form: Form, work: Path, cache: Path) -> Trial:
     if not (repository / MODEL / "1" / "MANIFEST.json").exists():
         model_file.parent.mkdir(parents=True, exist_ok=True)
         _convert(booster, model_file, cache)
-        pack(model_file, name=MODEL, repository=repository, golden_inputs=rows[:16])
+        pack(model_file, name=MODEL, repository=repository, golden_inputs=rows[:16], options={"intra_op_threads": 1})
     return Trial(_description(2), rows, np.stack([1 - positive, positive], axis=1), repository, model_file)
 
 

@@ -1,9 +1,20 @@
 """The accounting of a load: what h2load cannot see is still noticed."""
 
+import http.server
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
 import pytest
 
-from loadtests.contest import cases, unaccounted
-from loadtests.h2load import Outcome
+from loadtests.bodies import instances_load
+from loadtests.contest import Case, Entrant, cases, round_of, unaccounted
+from loadtests.h2load import Load, Outcome
+from loadtests.peers.peer import Protocol
+from loadtests.trial import Trial
 
 SIZE = 57
 
@@ -41,3 +52,65 @@ def test_the_cases_cover_every_number_in_flight() -> None:
     names = [case.name for case in cases([1, 8])]
     assert names[:3] == ["gRPC, 1 in flight", "gRPC, 8 in flight", "gRPC, 32 streams on one connection"]
     assert {"REST binary, 32 in flight", "REST JSON, 32 in flight"} <= set(names)
+
+
+class FakeServer:
+    """Says what it is told to, to `round_of`, without a process."""
+
+    name = "fake"
+    speaks: tuple[Protocol, ...] = ()
+    answers_vary = False
+    inspected = False
+    ready_s = 1.0
+    pids: ClassVar[dict[str, int]] = {}
+
+
+def test_a_case_that_no_one_speaks_is_sat_out() -> None:
+    """A server without gRPC has no gRPC row; it is not a failure."""
+    server = FakeServer()
+    assert Case("x", ("grpc",), 1).protocol(server) is None  # type: ignore[arg-type]
+    server.speaks = ("instances",)
+    assert Case("x", ("json", "instances"), 1).protocol(server) == "instances"  # type: ignore[arg-type]
+    server.speaks = ("grpc",)
+    assert Case("x", ("grpc",), 1, analysed=True).protocol(server) is None  # type: ignore[arg-type]
+
+
+class Zeros(http.server.BaseHTTPRequestHandler):
+    """Answers 0 to everything."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        body = b'{"predictions": [[0.0]]}'
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def zeros() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Zeros) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/predict"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_round_with_wrong_answers_leaves_no_figures(zeros: str) -> None:
+    """What was measured before the answers turned out wrong does not count."""
+    server = FakeServer()
+    server.speaks = ("instances",)
+
+    def load(protocol: Protocol, row: Sequence[float], connections: int, streams: int = 1) -> Load:
+        return instances_load(zeros, row, connections=connections)
+
+    server.load = load  # type: ignore[attr-defined]
+    entrant = Entrant("fake", "Fake", "", start=lambda: nullcontext(server))  # type: ignore[arg-type, return-value]
+    trial = Trial(None, np.zeros((2, 30), np.float32), np.ones((2, 1), np.float32), Path(), Path())  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="2 of 2 answers by instances are wrong before"):
+        round_of(entrant, 0, [], trial, 0.1, lambda _: None)
+    assert (entrant.figures, entrant.ready_s) == ({}, [])

@@ -15,7 +15,7 @@ def found() -> Found:
     ours.figures = {CASE: {0: Figures(2000, 0.5, 1.0, 60, {"router": 40, "onnx-1": 20})}}
     theirs = Entrant("triton", "NVIDIA Triton", "one | two", versions={"t": "1"}, ready_s=[2.0], memory=[2**20])
     theirs.figures = {CASE: {0: Figures(1000, 1.0, 2.0, 120, {"triton": 120})}}
-    absent = Entrant("ray", "Ray Serve", "", failure="cannot be installed: no wheel")
+    absent = Entrant("ray", "Ray Serve", "", failure="cannot be installed: no wheel", faults={CASE: "some were errors"})
     machine = {"CPU": "test", "cores": "2"}
     return Found("bench --x", "onnx", "http2", 1, 2.0, [CASE, "not run"], [ours, theirs, absent], machine, (0.1, 0.2))
 
@@ -34,6 +34,7 @@ def test_markdown_tells_machine_command_and_who_is_missing() -> None:
     assert "`bench --x`" in text
     assert "CPU test, cores 2" in text
     assert "- Ray Serve: cannot be installed: no wheel" in text
+    assert f"- Ray Serve, {CASE}: some were errors" in text
     assert "one / two" in text
 
 

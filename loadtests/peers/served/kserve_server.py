@@ -4,6 +4,7 @@ import sys
 
 import trees
 from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer
+from kserve.utils.utils import generate_uuid
 
 
 class Trees(Model):
@@ -16,7 +17,7 @@ class Trees(Model):
         answers = self.predict_rows(payload.inputs[0].as_numpy().astype("float32", copy=False))
         output = InferOutput("probabilities", list(answers.shape), "FP32")
         output.set_data_from_numpy(answers, binary_data=payload.from_grpc or bool(payload.use_binary_outputs))
-        return InferResponse(payload.id, self.name, [output])
+        return InferResponse(payload.id or generate_uuid(), self.name, [output])
 
 
 if __name__ == "__main__":
