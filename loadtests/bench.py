@@ -8,6 +8,7 @@ this is left out and the report says so; if Dodona fails, the bench exits 1.
 
 import argparse
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -58,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not chosen:
         options.error(f"no case is named {asked.only!r}")
     words = sys.argv[1:] if arguments is None else arguments
+    # Asked to end, it must still stop the servers that it has started, as it does on Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         command()
         return bench(asked, chosen, f"python -m loadtests.bench {shlex.join(words)}".strip())
