@@ -1,4 +1,4 @@
-"""KServe's Python model server with a custom model. It listens on every interface: it has no setting for the address."""
+"""KServe's Python model server with a custom model. It listens on every interface, as it has no setting for that."""
 
 from loadtests.peers.peer import NUMERICS, SERVED, Launch, Peer, Scene
 
