@@ -74,6 +74,7 @@ def bench(asked: argparse.Namespace, chosen: Sequence[Case], line: str) -> int:
     load_before = machine.load_average()
     with step("train and convert the model where it is not there yet"):
         trial = prepared(asked.form, asked.work, CACHE)
+        floor_us = trial.floor_us()
     entrants = line_up(asked, trial)
     for number in range(asked.rounds):
         # Who comes first changes from round to round.
@@ -91,6 +92,7 @@ def bench(asked: argparse.Namespace, chosen: Sequence[Case], line: str) -> int:
         cases=[case.name for case in chosen],
         entrants=entrants,
         machine=machine.description(),
+        floor_us=floor_us,
         load_average=(load_before, machine.load_average()),
     )
     report.show(found, console)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtests.contest import Entrant
-from loadtests.figures import over, ratio, shares, spread
+from loadtests.figures import Spread, over, ratio, shares, spread
 from loadtests.peers import dodona
 from loadtests.peers.peer import Protocol
 
@@ -38,7 +38,8 @@ Rows = list[tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Found:
-    """All that a run has to tell. `entrants`: Dodona first. `load_average`: before and after."""
+    """All that a run has to tell. `entrants`: Dodona first. `load_average`: before and after. `floor_us`: CPU of the
+    model alone, a row."""
 
     command: str
     form: str
@@ -49,6 +50,11 @@ class Found:
     entrants: Sequence[Entrant]
     machine: dict[str, str]
     load_average: tuple[float, float]
+    floor_us: Spread
+
+    @property
+    def floor(self) -> str:
+        return f"the model alone, in process and without a server, takes {self.floor_us.words('.1f')} us of CPU a row"
 
     @property
     def title(self) -> str:
@@ -130,6 +136,7 @@ def show(found: Found, console: Console) -> None:
         console.print(shown)
     for line in failures(found):
         console.print(f"not measured to the end: {line}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"floor: {found.floor}", highlight=False)
     console.print(f"load average before and after: {found.load_average[0]:.1f}, {found.load_average[1]:.1f}")
 
 
@@ -139,6 +146,7 @@ def markdown(found: Found) -> str:
         f"Taken on {time.strftime('%Y-%m-%d', time.gmtime())} by `{found.command}`: {found.title}.",
         f"Machine: {machine}; load average before and after {found.load_average[0]:.1f} and"
         f" {found.load_average[1]:.1f}.",
+        f"The floor: {found.floor}.",
         _markdown_table(HEADINGS, case_rows(found)),
         _markdown_table(SERVER_HEADINGS, server_rows(found)),
     ]
@@ -174,6 +182,7 @@ def write_json(found: Found, path: Path) -> None:
         "taken": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": found.machine,
         "load_average": found.load_average,
+        "floor_us": asdict(found.floor_us),
         "servers": {entrant.name: _server(entrant, found.entrants[0]) for entrant in found.entrants},
     }
     path.write_text(json.dumps(document, indent=2) + "\n")

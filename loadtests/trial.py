@@ -7,6 +7,7 @@ more than a server does.
 
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +18,18 @@ import numpy as np
 from dodona.client.description import Description
 from examples.train import Rows
 from loadtests.answers import ask
+from loadtests.figures import Spread, spread
 from loadtests.h2load import Load
 from loadtests.peers.environment import install
 from loadtests.peers.peer import SERVED
+from loadtests.peers.served.trees import load
 from loadtests.subject import MODEL, Answers, expected, held_out, trained
 from serving.bundle.pack import pack
 from serving.spec import Signature, TensorSpec
 
 Form = Literal["onnx", "xgboost"]
 CONVERTER = ("onnxmltools==1.16.0", "onnx==1.23.2", "xgboost-cpu==3.2.0", "packaging")
+FLOOR_RUNS = 1_000
 RTOL, ATOL = 1e-5, 1e-6
 
 
@@ -43,6 +47,18 @@ class Trial:
         """`loads`: the request for each of the first rows. How many are not answered as the model in memory does."""
         pairs = zip(loads, self.answers, strict=False)
         return sum(not _close(ask(load).values, right) for load, right in pairs)
+
+    def floor_us(self) -> Spread:
+        """CPU microseconds of one row in this process, no server at all, over five repetitions."""
+        predict = load(str(self.model_file))
+        row = self.rows[:1]
+        costs = []
+        for _ in range(6):
+            began = time.process_time()
+            for _ in range(FLOOR_RUNS):
+                predict(row)
+            costs.append((time.process_time() - began) / FLOOR_RUNS * 1e6)
+        return spread(costs[1:])  # the first one warms up
 
 
 def _close(said: Answers, right: Answers) -> bool:

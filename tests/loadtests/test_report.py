@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from loadtests.contest import Entrant
-from loadtests.figures import Figures
+from loadtests.figures import Figures, spread
 from loadtests.report import BEGIN, END, Found, case_rows, markdown, write_json, write_markdown
 
 CASE = "gRPC, 32 in flight"
@@ -17,7 +17,18 @@ def found() -> Found:
     theirs.figures = {CASE: {0: Figures(1000, 1.0, 2.0, 120, {"triton": 120})}}
     absent = Entrant("ray", "Ray Serve", "", failure="cannot be installed: no wheel", faults={CASE: "some were errors"})
     machine = {"CPU": "test", "cores": "2"}
-    return Found("bench --x", "onnx", "http2", 1, 2.0, [CASE, "not run"], [ours, theirs, absent], machine, (0.1, 0.2))
+    return Found(
+        "bench --x",
+        "onnx",
+        "http2",
+        1,
+        2.0,
+        [CASE, "not run"],
+        [ours, theirs, absent],
+        machine,
+        (0.1, 0.2),
+        spread([6.0]),
+    )
 
 
 def test_a_row_for_every_server_of_a_case() -> None:
@@ -32,6 +43,7 @@ def test_markdown_tells_machine_command_and_who_is_missing() -> None:
     """A reader can repeat it, and sees who was left out and why; a bar in a cell does not break the table."""
     text = markdown(found())
     assert "`bench --x`" in text
+    assert "takes 6.0 us of CPU a row" in text
     assert "CPU test, cores 2" in text
     assert "- Ray Serve: cannot be installed: no wheel" in text
     assert f"- Ray Serve, {CASE}: some were errors" in text

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 
-def load() -> Callable[[np.ndarray], np.ndarray]:
-    path = os.environ["PEER_MODEL"]
+def load(path: str = "") -> Callable[[np.ndarray], np.ndarray]:
+    path = path or os.environ["PEER_MODEL"]
     if path.endswith(".onnx"):
         import onnxruntime
 
