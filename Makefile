@@ -42,8 +42,8 @@ format: $(STAMP) ## put the code into its form
 proto: $(STAMP) ## generate the message modules from protos/*.proto
 	@$(BIN)/python -m protos.generate
 
-bench: $(STAMP) ## speed of the cluster on this machine (needs h2load)
-	@$(BIN)/python -m loadtests.bench
+bench: $(STAMP) ## speed beside the rivals that are installed (needs h2load); PEERS="triton mlserver", all or none
+	@$(BIN)/python -m loadtests.bench $(if $(PEERS),--peers $(PEERS))
 
 interop: $(STAMP) ## foreign gRPC clients, and Envoy, against our fronts (installs them)
 	@$(BIN)/python -m tests.interop.install

@@ -1,194 +1,144 @@
-"""Speed of a whole cluster on this machine: `python -m loadtests.bench [--front http2] [--json FILE]`.
+"""Dodona and its rivals, side by side on this machine: `python -m loadtests.bench [--peers triton ...] [--json FILE]`.
 
-One-row requests to the demo's XGBoost model from h2load, all cases in turn, several rounds, medians. CPU is that of the
-router's and the worker's processes, load generator not counted. Every request is accounted for: h2load's count must
-equal what the router says it answered, and sampled answers must be right before and after. Exits 1 if they are not.
+One-row requests to the demo's trees from h2load. Servers are started in turn, each runs all cases and stops, and that
+over several rounds; medians with ranges, ratios by round. CPU is that of a server's whole process tree, load generator
+not counted. Every request is accounted for, and sampled answers must be right before and after: a rival that fails in
+this is left out and the report says so; if Dodona fails, the bench exits 1.
 """
 
 import argparse
-import json
-import os
-import statistics
+import shlex
+import signal
+import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
-from rich.table import Table
+from rich.markup import escape
 
 from examples.progress import console, step
-from loadtests.bodies import grpc_load, rest_load
-from loadtests.h2load import Load, command, run
-from loadtests.subject import Answers, Subject, subject
+from loadtests import machine, report
+from loadtests.contest import Case, Entrant, cases, round_of
+from loadtests.h2load import command
+from loadtests.peers import PEERS, dodona, running
+from loadtests.peers.environment import NotInstalled, install, installed
+from loadtests.trial import Trial, prepared
+from serving.errors import DodonaError
 
-CASE_TIMEOUT_S = 120.0
-WARM_UP_REQUESTS = 500
-
-
-@dataclass(frozen=True)
-class Case:
-    name: str
-    load: Callable[[Subject], Load]
-    slow: bool = False
-    """One in flight: fewer requests, else it takes long."""
+CACHE = Path(".cache/peers")
 
 
-@dataclass(frozen=True)
-class Figures:
-    """Of one case in one round, or the median of several. CPU in us a request, by process in `cpu_us`."""
-
-    rate: float
-    p50_ms: float
-    p99_ms: float
-    server_cpu_us: float
-    cpu_us: dict[str, float]
-
-
-def cases(connections: Sequence[int]) -> list[Case]:
-    def over_grpc(count: int, streams: int) -> Callable[[Subject], Load]:
-        return lambda under: grpc_load(
-            under.cluster.grpc_address, under.model, under.rows[0].tolist(), connections=count, streams=streams
-        )
-
-    def over_rest(count: int) -> Callable[[Subject], Load]:
-        return lambda under: rest_load(
-            under.cluster.http_address, under.model, under.rows[0].tolist(), connections=count
-        )
-
-    return [
-        *(Case(f"gRPC, {count} in flight", over_grpc(count, 1), slow=count == 1) for count in connections),
-        Case("gRPC, 32 streams on one connection", over_grpc(1, 32)),
-        *(Case(f"REST binary, {count} in flight", over_rest(count), slow=count == 1) for count in (1, 32)),
-    ]
-
-
-def measure(under: Subject, case: Case, requests: int) -> Figures:
-    """Raises RuntimeError if a request was not answered rightly."""
-    requests = requests // 5 if case.slow else requests
-    load = case.load(under)
-    run(load, WARM_UP_REQUESTS, timeout_s=CASE_TIMEOUT_S)
-    good, bad = under.succeeded()
-    before = under.usage().cpu_s
-    outcome = run(load, requests, timeout_s=CASE_TIMEOUT_S)
-    after = under.usage().cpu_s
-    answered, failed = (now - then for now, then in zip(under.succeeded(), (good, bad), strict=True))
-    if (outcome.succeeded, answered, failed) != (requests, requests, 0):
-        raise RuntimeError(
-            f"{case.name}: {requests} sent, h2load counts {outcome.succeeded} answered, the router {answered} right and"
-            f" {failed} failed"
-        )
-    cpu_us = {name: (after[name] - before.get(name, 0.0)) / requests * 1e6 for name in after}
-    return Figures(
-        outcome.rate,
-        outcome.quantile_s(0.5) * 1e3,
-        outcome.quantile_s(0.99) * 1e3,
-        sum(cpu_us.values()),
-        cpu_us,
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m loadtests.bench", description=(__doc__ or "").splitlines()[0])
+    made.add_argument(
+        "--peers",
+        nargs="*",
+        choices=(*PEERS, "all", "none"),
+        help="rivals, installed where missing; all, none (default: those that are installed)",
     )
-
-
-def median(rounds: Sequence[Figures]) -> Figures:
-    def middle(of: Callable[[Figures], float]) -> float:
-        return statistics.median(map(of, rounds))
-
-    names = rounds[0].cpu_us
-    return Figures(
-        middle(lambda f: f.rate),
-        middle(lambda f: f.p50_ms),
-        middle(lambda f: f.p99_ms),
-        middle(lambda f: f.server_cpu_us),
-        {name: statistics.median(figures.cpu_us.get(name, 0.0) for figures in rounds) for name in names},
-    )
-
-
-def table(results: dict[str, Figures], front: str) -> Table:
-    shown = Table(title=f"one-row requests, front {front}, {os.cpu_count()} cores, medians", title_justify="left")
-    shown.add_column("case")
-    for name in ("requests/s", "p50 ms", "p99 ms", "server CPU us", "by process"):
-        shown.add_column(name, justify="right")
-    for name, figures in results.items():
-        shares = ", ".join(f"{process} {us:.0f}" for process, us in sorted(figures.cpu_us.items()) if us >= 0.5)
-        shown.add_row(
-            name,
-            f"{figures.rate:,.0f}",
-            f"{figures.p50_ms:.3f}",
-            f"{figures.p99_ms:.3f}",
-            f"{figures.server_cpu_us:.0f}",
-            shares,
-        )
-    return shown
+    made.add_argument("--form", choices=("onnx", "xgboost"), default="onnx", help="what the trees run in, everywhere")
+    made.add_argument("--front", choices=("http2", "grpcio"), default="http2", help="our router's gRPC server")
+    made.add_argument("--rounds", type=int, default=3, help="how often every server is started (1 to 20)")
+    made.add_argument("--seconds", type=float, default=2.0, help="of load, a case and round (0.1 to 60)")
+    made.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32, 64], help="gRPC, one request on each")
+    made.add_argument("--perf-analyzer", type=int, nargs="*", default=[], help="in flight from it too, as 1 8 32")
+    made.add_argument("--only", default="", help="cases whose name contains this, for example REST")
+    made.add_argument("--work", type=Path, default=Path(".dodona/bench"), help="folder for models and logs")
+    made.add_argument("--json", type=Path, help="write all figures to this file")
+    made.add_argument("--write", type=Path, help="put the report into this Markdown file, between its markers")
+    return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m loadtests.bench", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--front", choices=("http2", "grpcio"), default="http2", help="the router's gRPC server")
-    parser.add_argument("--rounds", type=int, default=3, help="repetitions of every case (1 to 20)")
-    parser.add_argument("--requests", type=int, default=30_000, help="a case and round (1,000 to 1,000,000)")
-    parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32, 64], help="gRPC, one request on each")
-    parser.add_argument("--only", default="", help="cases whose name contains this, for example REST")
-    parser.add_argument("--work", type=Path, default=Path(".dodona/bench"), help="folder for models and logs")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    asked = parser.parse_args(arguments)
-    if not (1 <= asked.rounds <= 20 and 1_000 <= asked.requests <= 1_000_000):
-        parser.error("--rounds or --requests is out of range")
-    if not any(asked.only in case.name for case in cases(asked.connections)):
-        parser.error(f"no case is named {asked.only!r}")
+    options = parser()
+    asked = options.parse_args(arguments)
+    if not (1 <= asked.rounds <= 20 and 0.1 <= asked.seconds <= 60):
+        options.error("--rounds or --seconds is out of range")
+    chosen = [case for case in cases(asked.connections, asked.perf_analyzer) if asked.only in case.name]
+    if not chosen:
+        options.error(f"no case is named {asked.only!r}")
+    words = sys.argv[1:] if arguments is None else arguments
+    # Asked to end, it must still stop the servers that it has started, as it does on Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         command()
-        return bench(asked)
-    except (FileNotFoundError, RuntimeError) as error:
+        return bench(asked, chosen, f"python -m loadtests.bench {shlex.join(words)}".strip())
+    except (FileNotFoundError, NotInstalled, RuntimeError, DodonaError) as error:
         console.print(f"[red]{error}[/]", highlight=False, soft_wrap=True)
         return 1
 
 
-def bench(asked: argparse.Namespace) -> int:
-    """Raises RuntimeError for what makes the figures worthless."""
-    rounds: dict[str, list[Figures]] = {}
-    chosen = [case for case in cases(asked.connections) if asked.only in case.name]
-    with ExitStack() as stack:
-        with step("train what is missing, start the cluster"):
-            under = stack.enter_context(subject(asked.work, asked.front))
-        expected = under.expected()
-        check(under, expected, "before")
-        for number in range(asked.rounds):
-            for case in chosen:
-                with step(f"round {number + 1} of {asked.rounds}: {case.name}") as note:
-                    figures = measure(under, case, asked.requests)
-                    note(f"{figures.rate:,.0f} requests/s, {figures.server_cpu_us:.0f} us")
-                rounds.setdefault(case.name, []).append(figures)
-        check(under, expected, "after")
-        rss = under.usage().rss
-        results = {name: median(figures) for name, figures in rounds.items()}
-        console.print(table(results, asked.front))
-        memory = ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in sorted(rss.items()))
-        console.print(f"cold start to all models ready: {under.ready_s:.2f} s; resident: {memory}", highlight=False)
-        if asked.json:
-            write_json(asked.json, results, asked, under.ready_s, rss)
+def bench(asked: argparse.Namespace, chosen: Sequence[Case], line: str) -> int:
+    """Raises RuntimeError if Dodona itself fails; a rival that fails is left out, and the report says why."""
+    load_before = machine.load_average()
+    with step("train and convert the model where it is not there yet"):
+        trial = prepared(asked.form, asked.work, CACHE)
+        floor_us = trial.floor_us()
+    entrants = line_up(asked, trial)
+    for number in range(asked.rounds):
+        # Who comes first changes from round to round.
+        turn = number % len(entrants)
+        for entrant in (*entrants[turn:], *entrants[:turn]):
+            if not entrant.failure:
+                with step(f"round {number + 1} of {asked.rounds}: {entrant.name}") as note:
+                    take_turn(entrant, number, chosen, trial, asked.seconds, note)
+    found = report.Found(
+        command=line,
+        form=asked.form,
+        front=asked.front,
+        rounds=asked.rounds,
+        seconds=asked.seconds,
+        cases=[case.name for case in chosen],
+        entrants=entrants,
+        machine=machine.description(),
+        floor_us=floor_us,
+        load_average=(load_before, machine.load_average()),
+    )
+    report.show(found, console)
+    if asked.json:
+        report.write_json(found, asked.json)
+    if asked.write:
+        report.write_markdown(found, asked.write)
     return 0
 
 
-def check(under: Subject, expected: Answers, when: str) -> None:
-    wrong = under.wrong_answers(expected)
-    if wrong:
-        raise RuntimeError(f"{wrong} of {len(expected)} answers are wrong {when} the load")
-
-
-def write_json(
-    path: Path, results: dict[str, Figures], asked: argparse.Namespace, ready_s: float, rss: dict[str, int]
+def take_turn(
+    entrant: Entrant, number: int, chosen: Sequence[Case], trial: Trial, seconds: float, note: Callable[[str], None]
 ) -> None:
-    document = {
-        "front": asked.front,
-        "rounds": asked.rounds,
-        "requests": asked.requests,
-        "cores": os.cpu_count(),
-        "taken": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "cold_start_s": ready_s,
-        "rss_bytes": rss,
-        "cases": {name: asdict(figures) for name, figures in results.items()},
-    }
-    path.write_text(json.dumps(document, indent=2) + "\n")
+    try:
+        round_of(entrant, number, chosen, trial, seconds, note)
+    except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
+        if entrant.essential:
+            raise
+        entrant.failure = str(error)
+        note(f"[red]given up: {escape(entrant.failure)}[/]")
+
+
+def line_up(asked: argparse.Namespace, trial: Trial) -> list[Entrant]:
+    """Dodona first, then the rivals asked for; one that cannot be installed is in it with the reason."""
+    start = partial(dodona.started, trial.repository, asked.work, asked.front)
+    entrants = [Entrant(dodona.NAME, dodona.TITLE, dodona.SETTINGS, dodona.Dodona.speaks, True, start)]
+    for name in wanted(asked.peers):
+        peer = PEERS[name]
+        entrant = Entrant(name, peer.title, peer.settings, peer.speaks)
+        entrants.append(entrant)
+        try:
+            with step(f"environment of {peer.title}"):
+                environment = install(CACHE / name, peer.requirements)
+        except NotInstalled as error:
+            entrant.failure = f"cannot be installed: {error}"
+            continue
+        entrant.versions = environment.versions(peer.requirements)
+        entrant.start = partial(running.started, peer, environment, trial.model, trial.model_file, asked.work)
+    return entrants
+
+
+def wanted(asked: Sequence[str] | None) -> list[str]:
+    """Names of rivals, in the order of the registry."""
+    if asked is None:
+        return [name for name, peer in PEERS.items() if installed(CACHE / name, peer.requirements)]
+    return [name for name in PEERS if name in asked or "all" in asked]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""The fixed requests that load generators send: one row for a model, as gRPC and as REST with a binary tensor."""
+"""The fixed requests that load generators send: one row for a model, as gRPC, as REST with a binary
+tensor, as the protocol's JSON, and as the plain JSON of servers that speak no protocol."""
 
 import json
 import struct
@@ -44,3 +45,19 @@ def rest_load(address: str, model: Description, row: Sequence[float], *, connect
         ("inference-header-content-length", str(len(head))),
     )
     return Load(f"http://{address}/v2/models/{model.name}/infer", head + raw, headers, connections, http1=True)
+
+
+def json_load(address: str, model: Description, row: Sequence[float], *, connections: int) -> Load:
+    """POST /v2/models/NAME/infer with the tensor as JSON numbers; the answer is JSON too."""
+    tensor = model.inputs[0]
+    body = {"inputs": [{"name": tensor.name, "shape": [1, len(row)], "datatype": tensor.datatype, "data": list(row)}]}
+    return _json(f"http://{address}/v2/models/{model.name}/infer", body, connections)
+
+
+def instances_load(url: str, row: Sequence[float], *, connections: int) -> Load:
+    """POST {"instances": [[...]]}: the form that examples of servers written by hand use."""
+    return _json(url, {"instances": [list(row)]}, connections)
+
+
+def _json(url: str, body: object, connections: int) -> Load:
+    return Load(url, json.dumps(body).encode(), (("content-type", "application/json"),), connections, http1=True)

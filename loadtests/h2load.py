@@ -1,7 +1,8 @@
 """Run `h2load` once and read what it says. It is a C client, cheap enough to load a server from the same machine.
 
 h2load sends a fixed body with a fixed number of requests in flight and counts HTTP statuses; it does not read
-`grpc-status`, so whoever uses it for gRPC must check the answers in another way.
+`grpc-status`. What it does count are the bytes of the answers' bodies, and a gRPC error has none: `data_bytes` against
+the size of a known good answer tells whether all were good.
 """
 
 import re
@@ -16,6 +17,7 @@ _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 _REQUESTS = re.compile(
     r"requests: (\d+) total, \d+ started, \d+ done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout"
 )
+_TRAFFIC = re.compile(r"traffic: .*\((\d+)\) data")
 _FINISHED = re.compile(r"finished in ([\d.]+)(us|ms|s)\b")
 MISSING = "h2load is missing. Debian and Ubuntu: apt-get install nghttp2-client; macOS: brew install nghttp2"
 
@@ -34,12 +36,13 @@ class Load:
 
 @dataclass(frozen=True)
 class Outcome:
-    """`latencies_s`: of every request, sorted."""
+    """`latencies_s`: of every request, sorted. `data_bytes`: of all answers' bodies together (gRPC: with framing)."""
 
     requests: int
     succeeded: int
     elapsed_s: float
     latencies_s: Sequence[float]
+    data_bytes: int
 
     @property
     def rate(self) -> float:
@@ -83,9 +86,9 @@ def run(load: Load, requests: int, *, timeout_s: float) -> Outcome:
 def parse(text: str, log: str) -> Outcome:
     """`text` is the standard output, `log` has a line a request: start in us, status, duration in us. Raises
     RuntimeError if it has another form."""
-    counts, finished = _REQUESTS.search(text), _FINISHED.search(text)
-    if counts is None or finished is None:
+    counts, finished, traffic = _REQUESTS.search(text), _FINISHED.search(text), _TRAFFIC.search(text)
+    if counts is None or finished is None or traffic is None:
         raise RuntimeError(f"h2load's output has a new form: {text[-500:]}")
     elapsed_s = float(finished[1]) * _SECONDS[finished[2]]
     latencies_s = sorted(int(line.split("\t")[2]) / 1e6 for line in log.splitlines())
-    return Outcome(int(counts[1]), int(counts[2]), elapsed_s, latencies_s)
+    return Outcome(int(counts[1]), int(counts[2]), elapsed_s, latencies_s, int(traffic[1]))

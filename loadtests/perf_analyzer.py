@@ -8,10 +8,12 @@ Debian's libb64-0d. Its rates are quantised to whole seconds of counting: trust 
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from examples.progress import console, step
@@ -22,6 +24,29 @@ WHEELS = ("tritonclient==2.51.0", "nvidia-cuda-runtime-cu12==12.9.79")
 BINARY = "tritonclient-2.51.0.data/data/bin/perf_analyzer"
 CUDA_RUNTIME = "nvidia/cuda_runtime/lib/libcudart.so.12"
 RUN_TIMEOUT_S = 300.0
+_FIGURES = {
+    "rate": re.compile(r"Throughput: ([\d.]+) infer/sec"),
+    "p50": re.compile(r"p50 latency: (\d+) usec"),
+    "p99": re.compile(r"p99 latency: (\d+) usec"),
+}
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a report says. `rate`: requests a second, quantised to whole seconds of counting."""
+
+    rate: float
+    p50_ms: float
+    p99_ms: float
+
+
+def parse(text: str) -> Analysis:
+    """Raises RuntimeError if the report has another form."""
+    found = {name: pattern.search(text) for name, pattern in _FIGURES.items()}
+    rate, p50, p99 = found["rate"], found["p50"], found["p99"]
+    if rate is None or p50 is None or p99 is None:
+        raise RuntimeError(f"perf_analyzer's report has a new form: {text[-500:]}")
+    return Analysis(float(rate[1]), int(p50[1]) / 1e3, int(p99[1]) / 1e3)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,11 +129,19 @@ def environment(cache: Path) -> dict[str, str]:
     return {**os.environ, "LD_LIBRARY_PATH": str(cache.absolute())}
 
 
-def analyse(binary: Path, protocol: str, address: str, concurrency: int, requests: int, options: Sequence[str]) -> str:
+def analyse(
+    binary: Path,
+    protocol: str,
+    address: str,
+    concurrency: int,
+    requests: int,
+    options: Sequence[str],
+    model: str = MODEL,
+) -> str:
     """The lines of its report. Raises RuntimeError with its words if it fails."""
     arguments = [
         str(binary.absolute()),
-        f"-m{MODEL}",
+        f"-m{model}",
         f"-i{protocol}",
         f"-u{address}",
         f"--concurrency-range={concurrency}",

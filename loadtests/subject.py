@@ -1,13 +1,12 @@
-"""The cluster under test: the demo's XGBoost model alone, or with the other two, on ports of its own."""
+"""The cluster under test, on ports of its own: the demo's three models, or a repository that is given."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from dodona import Client
@@ -15,6 +14,8 @@ from dodona.client.description import Description
 from dodona.cluster import SyncCluster, running
 from dodona.config import ClusterSettings
 from examples.train import Rows, publish, trainings
+from loadtests import processes
+from loadtests.processes import Usage
 from serving.log import configure
 
 Answers = NDArray[np.float32]
@@ -24,63 +25,34 @@ READY_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True)
-class Usage:
-    """CPU seconds so far and resident bytes, by process: "router", or a worker's name."""
-
-    cpu_s: dict[str, float]
-    rss: dict[str, int]
-
-
-@dataclass(frozen=True)
 class Subject:
     cluster: SyncCluster
     client: Client
     model: Description
-    rows: Rows
-    work: Path
     ready_s: float
     """From nothing to every model ready, in seconds."""
 
     def usage(self) -> Usage:
-        """Of each process of the cluster with all its descendants."""
-        cpu_s, rss = {}, {}
-        for name, pid in self.cluster.pids.items():
-            root = psutil.Process(pid)
-            family = [root, *root.children(recursive=True)]
-            times = [process.cpu_times() for process in family]
-            cpu_s[name] = sum(each.user + each.system for each in times)
-            rss[name] = sum(process.memory_info().rss for process in family)
-        return Usage(cpu_s, rss)
+        return processes.usage(self.cluster.pids)
 
     def succeeded(self) -> tuple[int, int]:
         """Requests that the router has answered rightly and wrongly so far."""
         counts = self.client.statistics(self.model.name)[0].inference_stats
         return counts.success.count, counts.fail.count
 
-    def wrong_answers(self, expected: Answers) -> int:
-        """How many held-out rows, asked one by one, are not answered as the model in memory does."""
-        answers = [self.client.predict(self.model.name, [row.tolist()]).output.ravel()[0] for row in self.rows]
-        return int((~np.isclose(np.array(answers), expected, rtol=1e-5, atol=1e-6)).sum())
-
-    def expected(self) -> Answers:
-        """What the packed Booster itself says of the held-out rows, in this process."""
-        import xgboost
-
-        folder = self.work / "models" / MODEL / "1"
-        booster = xgboost.Booster(model_file=str(folder / "model.ubj"))
-        answers: Answers = booster.inplace_predict(self.rows, validate_features=False)
-        return answers
-
 
 @contextmanager
-def subject(work: Path, front: str) -> Iterator[Subject]:
-    """Train what is missing, then run a cluster of all three models. Raises DodonaError, ClusterError."""
-    rows = trained(work)
+def subject(work: Path, front: str, *, repository: Path | None = None) -> Iterator[Subject]:
+    """Run a cluster of the repository; None: of all three models, trained first where missing. Raises DodonaError,
+    ClusterError."""
+    if repository is None:
+        trained(work)
+        repository = work / "models"
     log_file = work / "run" / "dodona.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)
     settings = ClusterSettings.model_validate(
         {
-            "repository": str(work / "models"),
+            "repository": str(repository),
             "run_folder": str(work / "run"),
             "log_file": str(log_file),
             "router": {"grpc_port": 0, "http_port": 0, "metrics_port": 0, "front": front},
@@ -96,13 +68,26 @@ def subject(work: Path, front: str) -> Iterator[Subject]:
         if late:
             raise RuntimeError(f"{late[0].spec} is not ready: {late[0].reason}")
         client = stack.enter_context(Client(cluster.grpc_address))
-        yield Subject(cluster, client, client.metadata(MODEL), rows, work, ready_s)
+        yield Subject(cluster, client, client.metadata(MODEL), ready_s)
 
 
-def trained(work: Path) -> Rows:
-    """The held-out rows of the model; trains and packs all three models where they are not there yet."""
+def trained(work: Path, names: Sequence[str] = ()) -> None:
+    """Train and pack the demo's models (all, or those named) where they are not there yet."""
     for name, train in trainings(work).items():
-        if not (work / "models" / name / "1" / "MANIFEST.json").exists():
+        if (not names or name in names) and not (work / "models" / name / "1" / "MANIFEST.json").exists():
             publish(train(), work / "models", work)
+
+
+def held_out(work: Path) -> Rows:
+    """The rows of the model that it was not trained on, shape (n, 30)."""
     rows: Rows = np.loadtxt(work / MODEL / "rows.csv", delimiter=",", skiprows=1, dtype=np.float32)
     return rows
+
+
+def expected(work: Path, rows: Rows) -> Answers:
+    """What the packed Booster itself says of the rows, in this process, shape (n,)."""
+    import xgboost
+
+    booster = xgboost.Booster(model_file=str(work / "models" / MODEL / "1" / "model.ubj"))
+    answers: Answers = booster.inplace_predict(rows, validate_features=False)
+    return answers

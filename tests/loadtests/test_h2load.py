@@ -10,6 +10,7 @@ REPORT = """starting benchmark...
 finished in 1.50s, 2000.00 req/s, 293.36KB/s
 requests: 3000 total, 3000 started, 3000 done, 2998 succeeded, 2 failed, 0 errored, 0 timeout
 status codes: 2998 2xx, 0 3xx, 0 4xx, 2 5xx
+traffic: 440.00KB (450560) total, 190.43KB (195000) headers (space savings 70.10%), 178.65KB (182936) data
 """
 LOG = "1700000000000001\t200\t300\n1700000000000002\t200\t100\n1700000000000003\t500\t200\n"
 
@@ -18,6 +19,7 @@ def test_counts_rate_and_latencies_are_read() -> None:
     """Succeeded counts HTTP statuses, latencies come from the log in microseconds."""
     outcome = h2load.parse(REPORT, LOG)
     assert (outcome.requests, outcome.succeeded, outcome.elapsed_s, outcome.rate) == (3000, 2998, 1.5, 2000.0)
+    assert outcome.data_bytes == 182936
     assert outcome.latencies_s == [0.0001, 0.0002, 0.0003]
     assert outcome.quantile_s(0.5) == 0.0002
     assert outcome.quantile_s(1.0) == 0.0003
