@@ -194,7 +194,7 @@ class Caller(asyncio.Protocol):
             raise AssertionError(f"trailers on stream {stream_id}, which is not open: answered twice")
         status = fields.get("grpc-status", "0")
         if status == "0":
-            self._report(call, _wrong(call))
+            self._report(call, wrong(call))
         else:
             self._report(call, f"grpc-status {status}: {fields.get('grpc-message')}")
 
@@ -244,7 +244,7 @@ class Caller(asyncio.Protocol):
             self._transport.write(sent)
 
 
-def _wrong(call: Call) -> str:
+def wrong(call: Call) -> str:
     """What is wrong with the answer, or nothing."""
     size = _PREFIX.unpack_from(call.body)[1] if len(call.body) >= 5 else -1
     if size != len(call.body) - 5:

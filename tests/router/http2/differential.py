@@ -160,8 +160,11 @@ def render(step: Step, encoder: hpack.Encoder) -> bytes:
     raise AssertionError(step)
 
 
-def differs_by_intent(sent: bytes, got: Outcome, refused: set[int]) -> bool:
-    """Where we follow RFC 9113 and h2 does not, or the RFC leaves it open."""
+def differs_by_intent(sent: bytes, got: Outcome, refused: set[int], cancelled: set[int]) -> bool:
+    """Where we follow RFC 9113 and h2 does not, or the RFC leaves it open.
+
+    `refused`: streams that were reset for a fault, `cancelled`: by the caller.
+    """
     kind, flags, stream_id, payload = cut(sent)[0]
     if kind == frames.RST_STREAM and got.refused == "connection":
         return True  # on an idle stream; h2 lets it pass
@@ -169,8 +172,8 @@ def differs_by_intent(sent: bytes, got: Outcome, refused: set[int]) -> bool:
         return True  # h2 waits for the rest of the header block first
     if kind == frames.HEADERS and flags & frames.PADDED and flags & frames.HAS_PRIORITY and got.refused == "connection":
         return payload[0] > len(payload) - 6  # padding beyond what the priority fields leave; h2 forgets these
-    if kind == frames.SETTINGS and refused and not got.refused:
-        return True  # h2 still counts the window of a stream it has reset for overflowing it
+    if kind == frames.SETTINGS and refused | cancelled and not got.refused:
+        return True  # h2 still counts the window of a stream that was reset, and finds that it overflows
     if kind == frames.WINDOW_UPDATE and len(payload) == 4 and payload[0] >= 0x80:
         return True  # the reserved bit is to be ignored; h2 refuses it
     # What was under way for a stream already reset is dropped; h2 resets it again, or ends the connection.
@@ -184,6 +187,7 @@ def disagreement(steps: Iterable[Step], cuts: Iterable[Sequence[int]] = (), ours
     """
     ours, theirs, encoder = ours or Ours(), Theirs(), hpack.Encoder()
     refused: set[int] = set()
+    cancelled: set[int] = set()
     tears = iter(cuts)
     greeting = frames.PREFACE + frames.settings({})
     ours.feed(greeting)
@@ -193,11 +197,12 @@ def disagreement(steps: Iterable[Step], cuts: Iterable[Sequence[int]] = (), ours
         places = sorted(at % (len(sent) + 1) for at in next(tears, ()))
         got, expected = ours.feed(sent, places), theirs.feed(sent)
         levels = (got.refused, expected.refused)
-        if got != expected and not all(levels) and not differs_by_intent(sent, got, refused):
+        if got != expected and not all(levels) and not differs_by_intent(sent, got, refused, cancelled):
             return f"step {number} {step}: we {got}, h2 {expected}"
         kind, _, stream_id, _ = cut(sent)[0]
         if "connection" in levels or kind == frames.GOAWAY:
             return ""  # after a GOAWAY of the client h2 takes nothing more; we go on with the calls that are open
         if got.refused:
             refused.add(stream_id)
+        cancelled.update(got.cancelled)
     return ""
