@@ -1,6 +1,7 @@
 """What one request costs a worker: a real worker process behind a router end in this process, over a unix socket.
 
-    python loadtests/worker_bench.py [--framework xgboost|onnx|echo] [--in-flight 32] [--seconds 3] [--profile FILE]
+    python loadtests/worker_bench.py [--framework xgboost|onnx|echo] [--compile auto|off|force] [--in-flight 32]
+                                     [--seconds 3] [--profile FILE]
 
 The router end keeps `--in-flight` one-row requests (30 FP32 features) at the worker, packed into one Work frame per
 event-loop turn as a router does, and checks that every answer is one. Printed are requests per second and the worker's
@@ -42,6 +43,7 @@ class RouterEnd(asyncio.Protocol):
         self._due = 0
         self._next_id = 0
         self._handle = 0
+        self.load_s = 0.0
         self._scheduled = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -54,6 +56,7 @@ class RouterEnd(asyncio.Protocol):
                 self._send(link_pb2.Envelope(welcome=link_pb2.Welcome(protocol_version=1, max_frame_bytes=2**28)))
             elif kind == "models" and envelope.models.models:
                 self._handle = envelope.models.models[0].handle
+                self.load_s = envelope.models.models[0].load_s
                 if not self.ready.done():
                     self.ready.set_result(None)
             elif kind == "results":
@@ -101,8 +104,8 @@ class RouterEnd(asyncio.Protocol):
         self._transport.writelines(encode(envelope, payloads))
 
 
-def publish(framework: str, repository: Path) -> str:
-    """Pack a model of 30 features; returns the name of its input."""
+def publish(framework: str, repository: Path, compiling: str = "auto") -> str:
+    """Pack a model of 30 features; returns the name of its input. `compiling` is the xgboost runtime's `compile`."""
     rows = np.random.default_rng(0).normal(size=(64, FEATURES)).astype(np.float32)
     if framework == "echo":
         tensor = TensorDefinition(name="input", datatype="FP32", shape=(FEATURES,))
@@ -115,7 +118,7 @@ def publish(framework: str, repository: Path) -> str:
         import xgboost
 
         model = xgboost.train({"objective": "binary:logistic", "max_depth": 4}, xgboost.DMatrix(features, labels), 100)
-        pack(model, name="bench", repository=repository, golden_inputs=rows)
+        pack(model, name="bench", repository=repository, golden_inputs=rows, options={"compile": compiling})
         return "input"
     from skl2onnx import to_onnx
     from sklearn.linear_model import LogisticRegression
@@ -136,7 +139,7 @@ def request_for(name: str) -> bytes:
 
 
 async def bench(options: argparse.Namespace, folder: Path) -> dict[str, object]:
-    message = request_for(publish(options.framework, folder / "models"))
+    message = request_for(publish(options.framework, folder / "models", options.compile))
     socket = str(folder / "link.sock")
     router = RouterEnd(options.in_flight, message)
     server = await asyncio.get_running_loop().create_unix_server(lambda: router, socket)
@@ -159,11 +162,13 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     try:
         await asyncio.wait_for(router.ready, 60)
         process = psutil.Process(worker.pid)
+        start = process.cpu_times()
         router.start()
         await asyncio.sleep(0.5)
         before, answered, batches, begin = process.cpu_times(), router.answered, router.batches, time.monotonic()
         await asyncio.sleep(options.seconds)
         took_s = time.monotonic() - begin
+        pss = process.memory_full_info().pss
         after, answered, batches = process.cpu_times(), router.answered - answered, router.batches - batches
     finally:
         router.stop()
@@ -174,6 +179,9 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     return {
         "framework": options.framework,
         "in_flight": options.in_flight,
+        "load_s": round(router.load_s, 3),
+        "worker_start_cpu_s": round(start.user + start.system, 2),
+        "worker_pss_mib": round(pss / 2**20),
         "requests_per_s": round(answered / took_s),
         "worker_cpu_us_per_request": round(cpu_s / answered * 1e6, 1),
         "worker_user_us_per_request": round((after.user - before.user) / answered * 1e6, 1),
@@ -192,6 +200,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--framework", choices=("xgboost", "onnx", "echo"), default="xgboost")
+    parser.add_argument("--compile", choices=("auto", "off", "force"), default="auto", help="framework xgboost only")
     parser.add_argument("--in-flight", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--profile", default="", help="write a cProfile of the worker to this file")

@@ -14,7 +14,7 @@ from serving.errors import BundleError
 from serving.runtimes.base import Arrays
 from serving.runtimes.compiled.ensemble import Ensemble
 from serving.runtimes.compiled.two_ways import Compile, TwoWays, two_ways
-from serving.runtimes.compiled.xgboost_trees import ensembles_of
+from serving.runtimes.compiled.xgboost_trees import ensemble_of
 from serving.runtimes.registry import missing_package
 from serving.runtimes.signature import check_columns, reconcile
 from serving.runtimes.xgboost_dense import DensePredictor
@@ -85,7 +85,7 @@ class XgboostRuntime:
         ways = two_ways(
             "xgboost",
             self._dense or self._predict_any,
-            self._ensembles,
+            self._ensemble,
             mode=options.compile,
             examples=examples,
             most_rows=bundle.definition.batching.max_batch_rows,
@@ -96,9 +96,9 @@ class XgboostRuntime:
         )
         return ways
 
-    def _ensembles(self) -> list[Ensemble]:
+    def _ensemble(self) -> Ensemble:
         """Raises CannotCompileError."""
-        return ensembles_of(self._booster.save_raw("ubj"), self._rounds)
+        return ensemble_of(self._booster.save_raw("ubj"), self._rounds)
 
     def _read(self, xgboost: Any, bundle: Bundle) -> Any:
         names = [bundle.definition.file] if bundle.definition.file else list(_FILES)

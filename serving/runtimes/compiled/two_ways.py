@@ -1,11 +1,10 @@
 """A model that can be run in two ways: by its framework, and compiled. Puts the parts of this folder together."""
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -76,23 +75,23 @@ class TwoWays:
 def two_ways(
     name: str,
     native: Predict,
-    ensembles_of: Callable[[], Sequence[Ensemble]],
+    ensemble_of: Callable[[], Ensemble],
     *,
     mode: Compile,
     examples: Floats | None,
     most_rows: int,
     threads: int,
 ) -> TwoWays:
-    """`name` is the framework's; `ensembles_of` gives what the model may mean (at least one); `examples` are the golden
+    """`name` is the framework's; `ensemble_of` gives its trees; `examples` are the golden
     inputs, `most_rows` the largest batch. Under `auto` a model that cannot be compiled or differs stays native; under
     `force` it raises BundleError, and all sizes are compiled."""
     if mode == "off":
         return TwoWays(name, native, None, Plan("off", "compile: off"))
     try:
-        compiled, plan = _first_that_agrees(
+        compiled, plan = _compile(
             name,
             native,
-            ensembles_of(),
+            ensemble_of(),
             forced=mode == "force",
             examples=examples,
             most_rows=most_rows,
@@ -106,16 +105,6 @@ def two_ways(
         state: State = "differs" if isinstance(error, DisagreementError) else "refused"
         return TwoWays(name, native, None, Plan(state, str(error)))
     return TwoWays(name, native, compiled, plan)
-
-
-def _first_that_agrees(
-    name: str, native: Predict, ensembles: Sequence[Ensemble], **choices: Any
-) -> tuple[CompiledTrees | None, Plan]:
-    *others, last = ensembles
-    for ensemble in others:
-        with suppress(DisagreementError):
-            return _compile(name, native, ensemble, **choices)
-    return _compile(name, native, last, **choices)
 
 
 def _compile(

@@ -5,7 +5,6 @@ is refused: linear boosters, categorical splits, vector leaves, several targets,
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,59 +16,57 @@ MAX_BYTES: Final = 256 * 1024 * 1024
 """About four million nodes; reading one needs three times its size for a moment."""
 
 _LOGISTIC, _IDENTITY, _EXP = Transform.LOGISTIC, Transform.IDENTITY, Transform.EXP
-# Objective -> (from margins to outputs, the transforms that base_score may have gone through: where releases of XGBoost
-# differ there are two, and comparing answers tells which is right).
-_OBJECTIVES: Final[dict[str, tuple[Transform, tuple[Transform, ...]]]] = {
-    "binary:logistic": (_LOGISTIC, (_LOGISTIC,)),
-    "reg:logistic": (_LOGISTIC, (_LOGISTIC,)),
-    "binary:logitraw": (_IDENTITY, (_IDENTITY, _LOGISTIC)),
-    "binary:hinge": (Transform.POSITIVE, (_IDENTITY,)),
-    "multi:softprob": (Transform.SOFTMAX, (_IDENTITY,)),
-    "multi:softmax": (Transform.ARGMAX, (_IDENTITY,)),
-    "reg:squarederror": (_IDENTITY, (_IDENTITY,)),
-    "reg:squaredlogerror": (_IDENTITY, (_IDENTITY,)),
-    "reg:absoluteerror": (_IDENTITY, (_IDENTITY,)),
-    "reg:pseudohubererror": (_IDENTITY, (_IDENTITY,)),
-    "reg:quantileerror": (_IDENTITY, (_IDENTITY,)),
-    "reg:expectileerror": (_IDENTITY, (_IDENTITY,)),
-    "reg:gamma": (_EXP, (_EXP,)),
-    "reg:tweedie": (_EXP, (_EXP,)),
-    "count:poisson": (_EXP, (_EXP,)),
-    "survival:cox": (_EXP, (_EXP,)),
-    "survival:aft": (_EXP, (_EXP,)),
-    "rank:pairwise": (_IDENTITY, (_IDENTITY,)),
-    "rank:ndcg": (_IDENTITY, (_IDENTITY,)),
-    "rank:map": (_IDENTITY, (_IDENTITY,)),
+# Objective -> (from margins to outputs, from a margin to base_score). Checked with XGBoost 2.1 and 3.2; where another
+# release differs, the comparison of answers finds out.
+_OBJECTIVES: Final[dict[str, tuple[Transform, Transform]]] = {
+    "binary:logistic": (_LOGISTIC, _LOGISTIC),
+    "reg:logistic": (_LOGISTIC, _LOGISTIC),
+    "binary:logitraw": (_IDENTITY, _IDENTITY),
+    "binary:hinge": (Transform.POSITIVE, _IDENTITY),
+    "multi:softprob": (Transform.SOFTMAX, _IDENTITY),
+    "multi:softmax": (Transform.ARGMAX, _IDENTITY),
+    "reg:squarederror": (_IDENTITY, _IDENTITY),
+    "reg:squaredlogerror": (_IDENTITY, _IDENTITY),
+    "reg:absoluteerror": (_IDENTITY, _IDENTITY),
+    "reg:pseudohubererror": (_IDENTITY, _IDENTITY),
+    "reg:quantileerror": (_IDENTITY, _IDENTITY),
+    "reg:expectileerror": (_IDENTITY, _IDENTITY),
+    "reg:gamma": (_EXP, _EXP),
+    "reg:tweedie": (_EXP, _EXP),
+    "count:poisson": (_EXP, _EXP),
+    "survival:cox": (_EXP, _EXP),
+    "survival:aft": (_EXP, _EXP),
+    "rank:pairwise": (_IDENTITY, _IDENTITY),
+    "rank:ndcg": (_IDENTITY, _IDENTITY),
+    "rank:map": (_IDENTITY, _IDENTITY),
 }
 
 
-def ensembles_of(raw: bytes | bytearray, rounds: tuple[int, int]) -> list[Ensemble]:
-    """What the model may mean, the likeliest first; mostly there is one. `raw` is the model as UBJ, `rounds` the
-    iterations that predict, (0, 0) for all. Raises CannotCompileError."""
+def ensemble_of(raw: bytes | bytearray, rounds: tuple[int, int]) -> Ensemble:
+    """`raw` is the model as UBJ, `rounds` the iterations that predict, (0, 0) for all. Raises CannotCompileError."""
     if len(raw) > MAX_BYTES:
         raise CannotCompileError(f"the model has {len(raw)} bytes, more than {MAX_BYTES} are not compiled")
     try:
-        return _ensembles(ubjson.read(raw)["learner"], rounds)
+        return _ensemble(ubjson.read(raw)["learner"], rounds)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise CannotCompileError(
             f"the model is not laid out as XGBoost documents: {type(error).__name__}: {error}"
         ) from error
 
 
-def _ensembles(learner: Mapping[str, Any], rounds: tuple[int, int]) -> list[Ensemble]:
+def _ensemble(learner: Mapping[str, Any], rounds: tuple[int, int]) -> Ensemble:
     objective = learner["objective"]["name"]
     if objective not in _OBJECTIVES:
         raise CannotCompileError(f"objective {objective} is not compiled")
-    transform, links = _OBJECTIVES[objective]
+    transform, link = _OBJECTIVES[objective]
     sizes = learner["learner_model_param"]
     if int(sizes.get("num_target", 1)) > 1:
         raise CannotCompileError(f"{sizes['num_target']} targets are not compiled")
     columns = max(1, int(sizes["num_class"]))
     features = int(sizes["num_feature"])
     trees, groups, weights = _trees(learner["gradient_booster"], rounds, columns)
-    bases = [_base(sizes["base_score"], columns, link) for link in links]
-    whole = _join(trees, weights, column=groups, features=features, base=bases[0], transform=transform)
-    return [replace(whole, base=base) for base in bases]
+    base = _base(sizes["base_score"], columns, link)
+    return _join(trees, weights, column=groups, features=features, base=base, transform=transform)
 
 
 def _base(text: str, columns: int, link: Transform) -> Floats:
@@ -124,11 +121,14 @@ def _join(
         # A leaf's value stands where a split has its threshold.
         values = np.asarray(tree["split_conditions"], np.float32)[reached]
         parts["tree"].append(np.full(len(reached), number, np.int64))
-        parts["node"].append(reached)
+        # Numbered anew, since ONNX Runtime wants them without gaps; the last number stands for "no child".
+        numbers = np.full(len(left) + 1, -1, np.int64)
+        numbers[reached] = np.arange(len(reached))
+        parts["node"].append(numbers[reached])
         parts["feature"].append(np.asarray(tree["split_indices"], np.int64)[reached])
         parts["threshold"].append(values)
-        parts["left"].append(left[reached])
-        parts["right"].append(right[reached])
+        parts["left"].append(numbers[left[reached]])
+        parts["right"].append(numbers[right[reached]])
         parts["missing_left"].append(np.asarray(tree["default_left"], np.bool_)[reached])
         parts["leaf"].append(values * weight)
     whole: dict[str, Any] = {name: np.concatenate(part) if part else np.empty(0) for name, part in parts.items()}

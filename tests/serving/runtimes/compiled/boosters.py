@@ -9,7 +9,7 @@ import xgboost
 from numpy.typing import NDArray
 
 from serving.runtimes.compiled.ensemble import Ensemble
-from serving.runtimes.compiled.xgboost_trees import ensembles_of
+from serving.runtimes.compiled.xgboost_trees import ensemble_of
 from serving.runtimes.xgboost_dense import DensePredictor
 
 Array = NDArray[Any]
@@ -77,8 +77,7 @@ def linear() -> Any:
 
 
 def ensemble(booster: Any, rounds: tuple[int, int] = (0, 0)) -> Ensemble:
-    """The likeliest meaning."""
-    return ensembles_of(booster.save_raw("ubj"), rounds)[0]
+    return ensemble_of(booster.save_raw("ubj"), rounds)
 
 
 def native(booster: Any, rounds: tuple[int, int] = (0, 0)) -> Callable[[Array], Array]:

@@ -13,14 +13,13 @@ from serving.runtimes.compiled.rows import generated_rows
 from serving.runtimes.compiled.session import CompiledTrees
 from serving.runtimes.compiled.timing import measure
 from serving.runtimes.compiled.two_ways import Plan, TwoWays, two_ways
-from serving.runtimes.compiled.xgboost_trees import ensembles_of
 from tests.serving.runtimes.compiled.boosters import Array, ensemble, linear, native, rows, trained
 
 
 def ways(booster: Any, **choices: Any) -> TwoWays:
     settings: dict[str, Any] = {"mode": "auto", "examples": None, "most_rows": 64, "threads": 1}
     reference = choices.pop("native", None) or native(booster)
-    return two_ways("xgboost", reference, lambda: ensembles_of(booster.save_raw("ubj"), (0, 0)), **(settings | choices))
+    return two_ways("xgboost", reference, lambda: ensemble(booster), **(settings | choices))
 
 
 def test_small_batches_are_compiled() -> None:
@@ -36,18 +35,6 @@ def test_small_batches_are_compiled() -> None:
 def test_auto_measures() -> None:
     """Which one is faster is found out at load, within the sizes there can be."""
     assert ways(trained()).plan.state in ("compiled", "slower")
-
-
-def test_the_right_meaning_is_found() -> None:
-    """Releases of XGBoost differ in what binary:logitraw's base score is: the answers tell."""
-    booster = trained("binary:logitraw")
-    meanings = ensembles_of(booster.save_raw("ubj"), (0, 0))
-    assert len(meanings) == 2
-    for given in (meanings, meanings[::-1]):
-        both = two_ways(
-            "xgboost", native(booster), lambda given=given: given, mode="force", examples=None, most_rows=1, threads=1
-        )
-        assert both.plan.state == "compiled"
 
 
 def test_off() -> None:

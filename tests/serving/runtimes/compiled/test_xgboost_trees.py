@@ -12,7 +12,7 @@ from serving.runtimes.compiled.agreement import check_agreement, tolerance_of
 from serving.runtimes.compiled.ensemble import CannotCompileError, Transform
 from serving.runtimes.compiled.rows import generated_rows
 from serving.runtimes.compiled.session import CompiledTrees
-from serving.runtimes.compiled.xgboost_trees import ensembles_of
+from serving.runtimes.compiled.xgboost_trees import ensemble_of
 from tests.serving.runtimes.compiled.boosters import (
     FEATURES,
     OBJECTIVES,
@@ -79,6 +79,15 @@ def test_trees_of_one_leaf() -> None:
         assert ensemble(nothing).is_leaf.all()
         assert_equal(nothing, rows())
     assert_equal(xgboost.train({"gamma": 8.0, "nthread": 1}, xgboost.DMatrix(rows(), rows()[:, -1] > 1), 30), rows())
+
+
+def test_pruned_trees() -> None:
+    """Nodes that pruning left in the file are passed over, and the others numbered without gaps."""
+    booster = trained("binary:logistic", 1, tree_method="exact", gamma=5.0, max_depth=6, subsample=0.7)
+    assert '"num_deleted":"0"' not in booster.save_raw("json").decode().replace(" ", "")
+    trees = ensemble(booster)
+    assert trees.node.tolist() == list(range(len(trees.node)))
+    assert_equal(booster, hard(booster))
 
 
 def test_values_at_thresholds() -> None:
@@ -180,11 +189,11 @@ def test_what_is_refused() -> None:
             ensemble(booster)
     renamed = bytes(trained().save_raw("ubj")).replace(b"binary:logistic", b"binary:mystical")
     with pytest.raises(CannotCompileError, match="objective binary:mystical is not compiled"):
-        ensembles_of(renamed, (0, 0))
+        ensemble_of(renamed, (0, 0))
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"{}", b"[]", b"Z", b"{L\x00\x00\x00\x00\x00\x00\x00\x07learner{}}"])
 def test_what_is_no_model(content: bytes) -> None:
     """Anything else is refused, never a crash."""
     with pytest.raises(CannotCompileError, match="not laid out as XGBoost documents"):
-        ensembles_of(content, (0, 0))
+        ensemble_of(content, (0, 0))
