@@ -76,4 +76,4 @@ def unknown_encoding(encoding: str, max_bytes: int) -> bytes:
 def http_error(code: int, text: str, *extra: bytes) -> bytes:
     """A plain HTTP answer without a body, for a peer that does not speak gRPC; the text for one that does."""
     status = literal(b":status", str(code).encode())
-    return status + b"".join(extra) + trailers(Status.UNKNOWN if code == 415 else Status.INTERNAL, text, len(text) * 3)
+    return status + b"".join(extra) + trailers(Status.INVALID_ARGUMENT, text, len(text) * 3)

@@ -167,9 +167,9 @@ class HeadReader:
 def _foreign(pseudo: Mapping[bytes, bytes], named: Mapping[bytes, bytes]) -> Refusal | None:
     """Refuse what is not gRPC in HTTP's own terms, as gRPC asks."""
     if pseudo[b":method"] != b"POST":
-        block = replies.http_error(405, "gRPC calls are POST", replies.literal(b"allow", b"POST"))
+        block = replies.http_error(405, ":method: not POST; gRPC calls are POST", replies.literal(b"allow", b"POST"))
         return Refusal("not_post", block)
     kind = named.get(b"content-type", b"")
     if kind != b"application/grpc" and not kind.startswith((b"application/grpc+", b"application/grpc;")):
-        return Refusal("content_type", replies.http_error(415, "content-type must be application/grpc"))
+        return Refusal("content_type", replies.http_error(415, "content-type: not gRPC's; send application/grpc"))
     return None
