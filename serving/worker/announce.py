@@ -25,6 +25,7 @@ def model_message(handle: int, bundle: Bundle, predictor: Predictor, load_s: flo
         config=model_config(definition, signature, [bundle.spec.version]).SerializeToString(),
         load_s=load_s,
         max_wait_s=predictor.max_wait_s,
+        slo_latency_p99_s=definition.slo.latency_p99_s,
     )
 
 
