@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from protos import link_pb2
 from router.metrics import RouterMetrics
+from router.policy.fair import Shares
 from router.policy.selection import choose_version
 from router.pool import Pool, Seat
 from router.replica import Replica
@@ -41,8 +42,9 @@ class IndexEntry:
 
 
 class Catalogue:
-    def __init__(self, metrics: RouterMetrics) -> None:
+    def __init__(self, metrics: RouterMetrics, shares: Shares | None = None) -> None:
         self._metrics = metrics
+        self._shares = shares
         self._pools: dict[str, dict[str, Pool]] = {}
         self._indexes: dict[str, list[IndexEntry]] = {}
         self._resolved: dict[tuple[str, str], Pool] = {}
@@ -177,7 +179,7 @@ class Catalogue:
         versions = self._pools.setdefault(spec.name, {})
         pool = versions.get(spec.version)
         if pool is None:
-            pool = versions[spec.version] = Pool(spec, self._metrics)
+            pool = versions[spec.version] = Pool(spec, self._metrics, self._shares)
         return pool
 
     def _add_seat(self, replica: Replica, handle: int, served: Served) -> None:

@@ -10,13 +10,15 @@ class Inference:
     """`message` is a serialised inference.ModelInferRequest; it travels to the worker undecoded.
 
     Exactly one of `on_reply(response bytes)` and `on_error(error)` is called, once, in the event loop, unless the
-    caller cancels first (`Dispatcher.cancel`); then neither is. `deadline` is event-loop time in seconds.
+    caller cancels first (`Dispatcher.cancel`); then neither is. `deadline` is event-loop time in seconds; so is `due`,
+    when the answer is wanted: the deadline if the caller gave one, else what the model's SLO asks for.
     """
 
     __slots__ = (
         "answered",
         "attempts",
         "deadline",
+        "due",
         "id",
         "message",
         "on_error",
@@ -28,6 +30,7 @@ class Inference:
         "rows",
         "seat",
         "slot",
+        "tenant",
         "traceparent",
     )
 
@@ -43,16 +46,20 @@ class Inference:
         priority: int = 0,
         request_id: str = "",
         traceparent: str = "",
+        tenant: str = "",
+        due: float = 0.0,
     ) -> None:
         self.message = message
         self.pool = pool
         self.rows = rows
         self.deadline = deadline
+        self.due = due or deadline
         self.on_reply = on_reply
         self.on_error = on_error
         self.priority = priority
         self.request_id = request_id
         self.traceparent = traceparent
+        self.tenant = tenant
         # The Dispatcher's own notes.
         self.id = 0
         self.answered = False

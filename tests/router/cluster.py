@@ -99,12 +99,12 @@ class Worker:
 
 
 class Cluster:
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, **settings: object) -> None:
         self.now = 100.0
         self.soon: list[Callable[[], None]] = []
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self.core = compose(
-            RouterSettings(limits=limits or Limits()),
+            RouterSettings(limits=limits or Limits(), **settings),  # type: ignore[arg-type]
             clock=lambda: self.now,
             call_at=lambda when, call: self.timers.append((when, call)),
         )
@@ -133,7 +133,13 @@ class Cluster:
         self.core.peers.heard(agent, envelope, memoryview(b""))
         self.turn()
 
-    def call(self, message: bytes | None = None, timeout_s: float | None = None, request_id: str = "r") -> Caller:
+    def call(
+        self,
+        message: bytes | None = None,
+        timeout_s: float | None = None,
+        request_id: str = "r",
+        tenant: str = "",
+    ) -> Caller:
         """Send a request as an edge does; refusals at once raise."""
         caller = Caller()
 
@@ -155,6 +161,7 @@ class Cluster:
             traceparent="",
             on_reply=reply,
             on_error=fail,
+            tenant=tenant,
         )
         self.core.dispatcher.submit(caller.inference)
         self.turn()
