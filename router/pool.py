@@ -1,9 +1,10 @@
 """The replicas of one model version, the requests that wait for them, and its figures."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from router.metrics import PoolMetrics, RouterMetrics
 from router.policy import binding
+from router.policy.admission import plausible_s
 from router.policy.fair import FairQueue, Shares
 from router.served import Served
 from router.statistics import Statistics
@@ -13,6 +14,10 @@ from serving.spec import ModelSpec
 if TYPE_CHECKING:
     from router.replica import Replica
     from router.request import Inference
+
+
+_PACE_WEIGHT: Final = 0.05
+"""Of the newest batch in what a replica is taken to do: some twenty batches count."""
 
 
 class Seat:
@@ -27,7 +32,7 @@ class Seat:
         self.window_rows = 0
         self.rows_in_flight = 0
         self.requests = 0
-        self.pace = RunCost()
+        self.pace = RunCost(_PACE_WEIGHT)
         """Rows and seconds of its batches, learned while requests wait."""
         self._finished_at = 0.0
 
@@ -35,7 +40,7 @@ class Seat:
         """A batch came back. `now` is event-loop time, 0 where no request waits: then the time since the last batch
         tells how often work came, not how long it takes."""
         if now and self._finished_at:
-            self.pace.observe(rows, now - self._finished_at)
+            self.pace.observe(rows, plausible_s(self.pace, now - self._finished_at))
         self._finished_at = now
 
     def __repr__(self) -> str:

@@ -6,11 +6,13 @@ rows over seconds is its pace, and the sum of paces is the rate at which the que
 
     (rows at replicas + rows ahead in the queue) / rate  +  one batch of its own  +  MARGIN deviations
 
-where the deviation of k batches in a row is sqrt(k) times that of one. If this is later than it is due (its deadline;
-without one the SLO), it is refused, and may come back when the queue has shrunk by as much as it is too late. Refusing
-what would be late anyway is what keeps goodput near capacity under overload: every second of the runtimes is then spent
-on answers that somebody waits for (compare Zhou et al., "Overload control for scaling WeChat microservices", 2018,
-which sheds by how long requests queue).
+where the deviation of k batches in a row is sqrt(k) times that of one. A batch that takes much longer than the others
+(a hiccup of the machine) is learned as OUTLIER means, else the margin for it would refuse what is in time after all; a
+replica that has truly become slower is still followed. If this is later than the request is due (its deadline; without
+one the SLO), it is refused, and may come back when the queue has shrunk by as much as it is too late. Refusing what
+would be late anyway keeps goodput near capacity under overload: every second of the runtimes is then spent on answers
+that somebody waits for (compare Zhou et al., "Overload control for scaling WeChat microservices", 2018, which sheds by
+how long requests queue).
 
 Invariants: asked twice it answers the same; nothing is refused while no replica has shown at least LEAST_RUNS
 batches under load; with a shorter queue or more time nobody is refused who was admitted before. It is asked only where
@@ -31,6 +33,14 @@ from serving.policy.cost import RunCost
 LEAST_RUNS: Final = 4
 MARGIN: Final = 2.0
 """Standard deviations; one answer in forty would be later."""
+
+
+OUTLIER: Final = 3.0
+
+
+def plausible_s(pace: RunCost, took_s: float) -> float:
+    """What to learn from a batch that took so long."""
+    return min(took_s, OUTLIER * pace.mean_s) if pace.seen >= LEAST_RUNS else took_s
 
 
 @dataclass(frozen=True, slots=True)

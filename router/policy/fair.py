@@ -21,6 +21,7 @@ from typing import Final, Generic, TypeVar
 from router.policy.queue import UrgencyQueue
 
 T = TypeVar("T")
+_MIX_WEIGHT: Final = 0.05
 REST: Final = ""
 """The place of those without a name, and of those beyond the bound."""
 
@@ -33,22 +34,28 @@ class Shares:
 
 
 class _Tenant(Generic[T]):
-    __slots__ = ("queue", "start", "weight")
+    """`between`: rows of others served between two of its requests, lately; `size`: rows of such a request; `mark`:
+    rows served to all when it was served last, or began to wait."""
+
+    __slots__ = ("between", "mark", "queue", "size", "start", "weight")
 
     def __init__(self, weight: float) -> None:
+        self.between = self.size = 0.0
+        self.mark = 0
         self.weight = weight
         self.start = 0.0
         self.queue: UrgencyQueue[T] = UrgencyQueue()
 
 
 class FairQueue(Generic[T]):
-    __slots__ = ("_now", "_places", "_shares", "_tenants", "_weight")
+    __slots__ = ("_now", "_places", "_served", "_shares", "_tenants", "_weight")
 
     def __init__(self, shares: Shares | None = None) -> None:
         self._shares = shares or Shares()
         self._tenants: dict[str, _Tenant[T]] = {}
         self._places: dict[T, tuple[_Tenant[T], int]] = {}
         self._now = 0.0
+        self._served = 0
         self._weight = 0.0
         """Of all tenants that wait."""
 
@@ -70,6 +77,7 @@ class FairQueue(Generic[T]):
         place = self._tenants.get(tenant) or self._place(tenant)
         if not place.queue:
             place.start = max(place.start, self._now)
+            place.mark = self._served
             self._weight += place.weight
         place.queue.push(entry, priority=priority, due=due, rows=rows)
         self._places[entry] = (place, rows)
@@ -88,6 +96,9 @@ class FairQueue(Generic[T]):
         _, rows = self._places.pop(entry)
         self._now = tenant.start
         tenant.start += rows / tenant.weight
+        tenant.between += _MIX_WEIGHT * (self._served - tenant.mark - tenant.between)
+        tenant.size += _MIX_WEIGHT * (rows - tenant.size)
+        tenant.mark = self._served = self._served + rows
         self._left(tenant)
         return entry
 
@@ -115,14 +126,16 @@ class FairQueue(Generic[T]):
 
     def rows_ahead(self, tenant: str, *, priority: int, due: float) -> float:
         """Rows that are served before a request pushed now: its tenant's own, and of each other's what fair sharing
-        lets through meanwhile, at most all that it has."""
+        lets through meanwhile, at most all that it has. Where others took more than that lately, because they come
+        again and again, as much as they took."""
         place = self._tenants.get(self._name(tenant))
         own = place.queue.rows_ahead(priority=priority, due=due) if place is not None else 0
         if len(self._tenants) == (place is not None):
             return own
+        mixed = own * (1 + place.between / place.size) if place is not None and place.size else own
         weight = place.weight if place is not None else self._weight_of(tenant)
         others = [one for one in self._tenants.values() if one is not place]
-        return own + sum([min(one.queue.rows, (own + 1) * one.weight / weight) for one in others])
+        return max(mixed, own + sum([min(one.queue.rows, (own + 1) * one.weight / weight) for one in others]))
 
     def _next(self) -> _Tenant[T] | None:
         best: _Tenant[T] | None = None

@@ -4,10 +4,10 @@ What waits here can no longer go to another replica, so late binding wants a sma
 the next frame travels wants a large one. The model is the version's cost line `duration = base + per_row * rows` and
 the link's round trip:
 
-- The useful batch is the smallest whose rows cost at most a tenth more than those of the largest one allowed: larger
+- The useful batch is the smallest whose rows cost at most a twentieth more than those of the largest one allowed: larger
   ones gain nothing, smaller ones waste the fixed cost. A model whose rows cost the same in any batch has one of 1.
 - One useful batch is the least window. A second one, to start on while the results of the first travel, is granted
-  where the round trip would idle the runtime for more than a twentieth of its time (Little's law: rows in flight =
+  where the round trip would idle the runtime for more than a fiftieth of its time (Little's law: rows in flight =
   rate x round trip).
 - Rows that are done within `LINGER_S` cost late binding nothing, so a fast model gets as many of them, which keeps
   frames large and few.
@@ -27,8 +27,8 @@ LEAST_ROWS: Final = 64
 """A fast model may have so many rows here even where its batches are smaller."""
 LINGER_S: Final = 0.005
 """Work that the window may hold in any case, seconds."""
-_GAIN: Final = 1.1
-_IDLE_SHARE: Final = 0.05
+_GAIN: Final = 1.05
+_IDLE_SHARE: Final = 0.02
 
 
 def window_rows(max_batch_rows: int, routers: int, cost: RunCost, round_trip_s: float = 0.0) -> int:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.policy.admission import LEAST_RUNS, MARGIN, outlook, retry_after
+from router.policy.admission import LEAST_RUNS, MARGIN, OUTLIER, outlook, plausible_s, retry_after
 from serving.policy.cost import RunCost
 
 
@@ -60,6 +60,16 @@ def test_the_delay_is_what_it_is_late_by() -> None:
     assert retry_after(view, 0.3) == pytest.approx(0.7)
     assert retry_after(view, 0.995) == pytest.approx(0.01)
     assert retry_after(view, -1.0) == pytest.approx(1.0)
+
+
+def test_a_hiccup_is_cut_and_a_change_is_followed() -> None:
+    """One batch of a second among those of 10 ms counts as 30 ms; a hundred in a row are believed."""
+    pace = replica(1, 0.01)
+    assert plausible_s(pace, 1.0) == pytest.approx(OUTLIER * 0.01)
+    assert plausible_s(RunCost(), 1.0) == 1.0
+    for _ in range(100):
+        pace.observe(1, plausible_s(pace, 1.0))
+    assert pace.mean_s == pytest.approx(1.0, rel=0.01)
 
 
 @given(

@@ -73,6 +73,18 @@ def test_shares_and_what_is_ahead() -> None:
     assert (queue.share("a"), queue.share("c")) == (0.75, 0.2)
 
 
+def test_others_who_come_again_and_again_count_by_what_they_took() -> None:
+    """One of b between any two of a, never more than one waiting: ten of a have about ten of b among them."""
+    queue: FairQueue[str] = FairQueue()
+    pushed(queue, *[f"a{number}" for number in range(100)])
+    for turn in range(90):
+        pushed(queue, f"b{turn}")
+        queue.pop()
+        queue.pop()
+    assert queue.rows_ahead("a", priority=0, due=99.0) == pytest.approx(20, rel=0.1)
+    assert queue.rows_ahead("b", priority=0, due=99.0) == 1
+
+
 def test_tenants_beyond_the_bound_share_a_place() -> None:
     """Made-up names cannot take more than one share together; names with a weight always have their own."""
     queue: FairQueue[str] = FairQueue(Shares({"z": 1.0}, max_tenants=2))

@@ -21,10 +21,10 @@ def learned(base_s: float, per_row_s: float, most_rows: int) -> RunCost:
         (0.0, 0.005, 1, 300e-6, 2),  # slow, not batched: one runs, one is on its way
         (0.0, 0.020, 1, 300e-6, 1),  # slower: the way is short beside the run
         (0.0, 0.020, 1, 0.010, 2),  # the same over a long link
-        (0.0, 0.005, 256, 100e-6, 1),  # batches gain it nothing, so it gets none
+        (0.0, 0.005, 256, 50e-6, 1),  # batches gain it nothing, so it gets none
         (0.100, 0.0, 8, 300e-6, 8),  # one useful batch
         (0.100, 0.0, 8, 0.010, 16),  # over a long link two
-        (0.010, 0.001, 1000, 300e-6, 91),  # the batch where rows cost a tenth more than in the largest
+        (0.010, 0.001, 1000, 300e-6, 166),  # the batch where rows cost a twentieth more than in the largest
         (1.0, 0.0, 1, 0.0, 2),  # the round trip is not known yet
     ],
 )
