@@ -61,7 +61,8 @@ class Dispatcher:
         pool = inference.pool
         if self.draining:
             raise Unavailable("this router is draining", remedy="send the request to another replica")
-        self._gate.check_in_flight(self.in_flight)
+        if self.in_flight >= self._gate.max_in_flight:
+            raise self._gate.full()
         seat = None if pool.queue else pool.seat_for(inference.rows)
         now = self._clock()
         if now >= inference.deadline:

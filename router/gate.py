@@ -16,15 +16,17 @@ _LONGEST_DELAY_S = 30.0
 
 class Gate:
     def __init__(self, limits: Limits, admission: Admission, metrics: RouterMetrics) -> None:
+        self.max_in_flight = limits.max_in_flight
+        """Requests accepted and not yet answered at most, all models together."""
         self._limits = limits
         self._admission = admission
         self._metrics = metrics
 
-    def check_in_flight(self, in_flight: int) -> None:
-        """Raises Shed where the router has its fill of requests, all models together."""
-        most = self._limits.max_in_flight
-        if in_flight >= most:
-            raise self._shed("in_flight", f"router.limits.max_in_flight = {most} is reached", _UNKNOWN_DELAY_S)
+    def full(self) -> Shed:
+        """The answer where the router has its fill of requests."""
+        return self._shed(
+            "in_flight", f"router.limits.max_in_flight = {self.max_in_flight} is reached", _UNKNOWN_DELAY_S
+        )
 
     def check_queue(self, inference: Inference, now: float) -> None:
         """Raises Shed where the request may not wait: its tenant's part of the queue is full, or it would be late."""

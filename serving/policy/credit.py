@@ -4,11 +4,12 @@ What waits here can no longer go to another replica, so late binding wants a sma
 the next frame travels wants a large one. The model is the version's cost line `duration = base + per_row * rows` and
 the link's round trip:
 
-- The useful batch is the smallest whose rows cost at most a twentieth more than those of the largest one allowed: larger
-  ones gain nothing, smaller ones waste the fixed cost. A model whose rows cost the same in any batch has one of 1.
+- The useful batch is the smallest whose rows cost at most a twentieth more than those of the largest one allowed:
+  larger ones gain nothing, smaller ones waste the fixed cost. A model whose rows cost the same in any batch has one
+  of 1.
 - One useful batch is the least window. A second one, to start on while the results of the first travel, is granted
-  where the round trip would idle the runtime for more than a fiftieth of its time (Little's law: rows in flight =
-  rate x round trip).
+  where it takes no longer than `PREFETCH_S`, or where the round trip would idle the runtime for more than a fiftieth of
+  its time (Little's law: rows in flight = rate x round trip).
 - Rows that are done within `LINGER_S` cost late binding nothing, so a fast model gets as many of them, which keeps
   frames large and few.
 
@@ -27,6 +28,8 @@ LEAST_ROWS: Final = 64
 """A fast model may have so many rows here even where its batches are smaller."""
 LINGER_S: Final = 0.005
 """Work that the window may hold in any case, seconds."""
+PREFETCH_S: Final = 0.025
+"""A second batch that takes no longer may always wait here, seconds."""
 _GAIN: Final = 1.05
 _IDLE_SHARE: Final = 0.02
 
@@ -52,7 +55,7 @@ def _whole_window(max_batch_rows: int, cost: RunCost, round_trip_s: float) -> in
     if not cost.seen:
         return 2 * batch_rows
     run_s = cost.expected_s(batch_rows)
-    idles = not round_trip_s or round_trip_s > _IDLE_SHARE * run_s
+    idles = run_s <= PREFETCH_S or not round_trip_s or round_trip_s > _IDLE_SHARE * run_s
     busy_rows = batch_rows * (2 if idles else 1)
     per_row_s = run_s / batch_rows
     most_rows = max(LEAST_ROWS, 2 * max_batch_rows)

@@ -19,9 +19,10 @@ def learned(base_s: float, per_row_s: float, most_rows: int) -> RunCost:
         (100e-6, 1e-6, 256, 300e-6, 512),  # fast: two full batches are less than LINGER_S of work
         (10e-6, 0.0, 1, 300e-6, LEAST_ROWS),  # fast, not batched: the round trip would starve it
         (0.0, 0.005, 1, 300e-6, 2),  # slow, not batched: one runs, one is on its way
-        (0.0, 0.020, 1, 300e-6, 1),  # slower: the way is short beside the run
-        (0.0, 0.020, 1, 0.010, 2),  # the same over a long link
-        (0.0, 0.005, 256, 50e-6, 1),  # batches gain it nothing, so it gets none
+        (0.0, 0.020, 1, 300e-6, 2),  # a second one delays nobody for long
+        (0.0, 0.050, 1, 300e-6, 1),  # slower: the way is short beside the run
+        (0.0, 0.050, 1, 0.010, 2),  # the same over a long link
+        (0.0, 0.005, 256, 50e-6, 2),  # batches gain it nothing, so it gets none
         (0.100, 0.0, 8, 300e-6, 8),  # one useful batch
         (0.100, 0.0, 8, 0.010, 16),  # over a long link two
         (0.010, 0.001, 1000, 300e-6, 166),  # the batch where rows cost a twentieth more than in the largest

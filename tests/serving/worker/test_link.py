@@ -200,7 +200,7 @@ def test_a_heartbeat_shares_windows_anew(tmp_path: Path) -> None:
 
     async def test(router: Router) -> None:
         for size in (1, 50) * 100:
-            router.version.cost.observe(size, 0.020 * size)
+            router.version.cost.observe(size, 0.050 * size)
         changes = router.changes
         beat = link_pb2.Heartbeat(sequence=1, round_trip_us=200)
         router.link.received(link_pb2.Envelope(heartbeat=beat), memoryview(b""))
