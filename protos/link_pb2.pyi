@@ -121,7 +121,7 @@ class TensorSpec(_message.Message):
     def __init__(self, name: _Optional[str] = ..., datatype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., columns: _Optional[_Iterable[str]] = ..., labels: _Optional[_Iterable[str]] = ..., refuses_nan: _Optional[bool] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("handle", "name", "version", "framework", "batched", "max_batch_rows", "inputs", "outputs", "labels", "default_timeout_s", "digest", "config", "load_s", "max_wait_s")
+    __slots__ = ("handle", "name", "version", "framework", "batched", "max_batch_rows", "inputs", "outputs", "labels", "default_timeout_s", "digest", "config", "load_s", "max_wait_s", "slo_latency_p99_s")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -143,6 +143,7 @@ class Model(_message.Message):
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     LOAD_S_FIELD_NUMBER: _ClassVar[int]
     MAX_WAIT_S_FIELD_NUMBER: _ClassVar[int]
+    SLO_LATENCY_P99_S_FIELD_NUMBER: _ClassVar[int]
     handle: int
     name: str
     version: str
@@ -157,7 +158,8 @@ class Model(_message.Message):
     config: bytes
     load_s: float
     max_wait_s: float
-    def __init__(self, handle: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., framework: _Optional[str] = ..., batched: _Optional[bool] = ..., max_batch_rows: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., default_timeout_s: _Optional[float] = ..., digest: _Optional[str] = ..., config: _Optional[bytes] = ..., load_s: _Optional[float] = ..., max_wait_s: _Optional[float] = ...) -> None: ...
+    slo_latency_p99_s: float
+    def __init__(self, handle: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., framework: _Optional[str] = ..., batched: _Optional[bool] = ..., max_batch_rows: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., default_timeout_s: _Optional[float] = ..., digest: _Optional[str] = ..., config: _Optional[bytes] = ..., load_s: _Optional[float] = ..., max_wait_s: _Optional[float] = ..., slo_latency_p99_s: _Optional[float] = ...) -> None: ...
 
 class Models(_message.Message):
     __slots__ = ("models",)
@@ -242,12 +244,14 @@ class Draining(_message.Message):
     def __init__(self) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("sequence", "reply")
+    __slots__ = ("sequence", "reply", "round_trip_us")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     REPLY_FIELD_NUMBER: _ClassVar[int]
+    ROUND_TRIP_US_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     reply: bool
-    def __init__(self, sequence: _Optional[int] = ..., reply: _Optional[bool] = ...) -> None: ...
+    round_trip_us: int
+    def __init__(self, sequence: _Optional[int] = ..., reply: _Optional[bool] = ..., round_trip_us: _Optional[int] = ...) -> None: ...
 
 class Goodbye(_message.Message):
     __slots__ = ("reason",)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from protos import link_pb2
 from router.metrics import RouterMetrics
+from router.policy.fair import Shares
 from router.policy.selection import STABLE, choose_version
 from router.pool import Pool, Seat
 from router.replica import Replica
@@ -35,8 +36,9 @@ class IndexEntry:
 
 
 class Catalogue:
-    def __init__(self, metrics: RouterMetrics) -> None:
+    def __init__(self, metrics: RouterMetrics, shares: Shares | None = None) -> None:
         self._metrics = metrics
+        self._shares = shares
         self._pools: dict[str, dict[str, Pool]] = {}
         self._indexes: dict[str, list[IndexEntry]] = {}
         self._entries: dict[str, list[IndexEntry]] = {}
@@ -182,7 +184,7 @@ class Catalogue:
         versions = self._pools.setdefault(spec.name, {})
         pool = versions.get(spec.version)
         if pool is None:
-            pool = versions[spec.version] = Pool(spec, self._metrics)
+            pool = versions[spec.version] = Pool(spec, self._metrics, self._shares)
         return pool
 
     def _add_seat(self, replica: Replica, handle: int, served: Served) -> None:

@@ -7,8 +7,10 @@ from router.catalogue import Catalogue
 from router.control.operators import Operators
 from router.core import Core
 from router.dispatcher import Dispatcher
+from router.gate import Gate
 from router.link.peers import Peers
 from router.metrics import RouterMetrics
+from router.policy.fair import Shares
 from router.settings import RouterSettings
 
 
@@ -20,8 +22,10 @@ def compose(
 ) -> Core:
     """The router without its listeners."""
     metrics = RouterMetrics()
-    catalogue = Catalogue(metrics)
-    dispatcher = Dispatcher(catalogue, settings.limits, metrics, clock=clock, call_at=call_at)
+    fairness = settings.fairness
+    catalogue = Catalogue(metrics, Shares(fairness.weights, fairness.max_tenants))
+    gate = Gate(settings.limits, settings.admission, metrics)
+    dispatcher = Dispatcher(catalogue, gate, clock=clock, call_at=call_at)
     operators = Operators()
     peers = Peers(catalogue, dispatcher, operators, metrics)
     return Core(settings, catalogue, dispatcher, operators, peers, metrics, clock, started_at=clock())

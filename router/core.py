@@ -32,6 +32,11 @@ class Core:
     """Protocol -> bound address."""
 
     @property
+    def tenant_header(self) -> bytes:
+        """As REST names it."""
+        return self.settings.fairness.tenant_header.encode()
+
+    @property
     def live(self) -> bool:
         return True
 

@@ -4,7 +4,8 @@ Theory: a request is, at any time, in exactly one of three places: its pool's qu
 nowhere because it has been answered (or its caller has gone). Every method here is synchronous, so each is a critical
 section of the event loop and no request can be seen between two places.
 
-A request waits in the queue of its version, most urgent first, until a replica has room in its window (late binding).
+A request waits in the queue of its version, fairly among tenants and most urgent first, until a replica has room in its
+window (late binding); one that would be answered too late is refused at once instead (router/gate.py).
 Its answer comes from the replica, from its deadline, or from the loss of everything that could answer. When a replica
 is lost, or gives work back unstarted, the work is sent once more: predictions have no side effects, and once is the
 whole budget, so that a request that kills workers kills two at most.
@@ -17,20 +18,17 @@ from protos import link_pb2
 from router.alarm import Alarm, CallAt
 from router.catalogue import Catalogue
 from router.failures import FailureLog
-from router.metrics import RouterMetrics
+from router.gate import Gate
 from router.policy.deadlines import DeadlineSlots
 from router.pool import Pool, Seat
+from router.refusals import early, late, lonely
 from router.replica import Replica
 from router.request import Inference
-from router.settings import Limits
-from serving.errors import Cancelled, DeadlineExceeded, DodonaError, Shed, Unavailable
+from serving.errors import Cancelled, DeadlineExceeded, DodonaError, Unavailable
 from serving.link.framing import LinkError
 from serving.link.words import error_of
 
 MAX_ATTEMPTS: Final = 2
-# A caller's own timer runs out at the deadline; to tell it the true reason the answer must be on its way before.
-_EARLY_S: Final = 0.02
-_EARLY_SHARE: Final = 0.1
 
 
 class Dispatcher:
@@ -39,8 +37,7 @@ class Dispatcher:
     def __init__(
         self,
         catalogue: Catalogue,
-        limits: Limits,
-        metrics: RouterMetrics,
+        gate: Gate,
         *,
         clock: Callable[[], float],
         call_at: CallAt,
@@ -49,8 +46,7 @@ class Dispatcher:
         """Requests accepted and not yet answered."""
         self.draining = False
         self._catalogue = catalogue
-        self._limits = limits
-        self._metrics = metrics
+        self._gate = gate
         self._clock = clock
         self._deadlines: DeadlineSlots[Inference] = DeadlineSlots()
         self._alarm = Alarm(call_at, self.expire)
@@ -65,14 +61,14 @@ class Dispatcher:
         pool = inference.pool
         if self.draining:
             raise Unavailable("this router is draining", remedy="send the request to another replica")
-        if self.in_flight >= self._limits.max_in_flight:
-            raise self._shed("in_flight", f"router.limits.max_in_flight = {self._limits.max_in_flight}")
+        if self.in_flight >= self._gate.max_in_flight:
+            raise self._gate.full()
         seat = None if pool.queue else pool.seat_for(inference.rows)
-        if seat is None and len(pool.queue) >= self._limits.max_pending:
-            raise self._shed("pending", f"router.limits.max_pending = {self._limits.max_pending}")
         now = self._clock()
         if now >= inference.deadline:
             raise DeadlineExceeded("the deadline passed before the request was read", remedy="allow more time")
+        if seat is None:
+            self._gate.check_queue(inference, now)
         self._next_id += 1
         inference.id = self._next_id
         inference.queued_at = now
@@ -90,8 +86,8 @@ class Dispatcher:
         """
         if inference.answered:
             return
-        late = self._clock() >= _early(inference.deadline, inference.queued_at)
-        error: DodonaError = _late(inference) if late else Cancelled("the caller went away")
+        is_late = self._clock() >= early(inference.deadline, inference.queued_at)
+        error: DodonaError = late(inference) if is_late else Cancelled("the caller went away")
         self._withdraw(inference)
         self._record(inference, error)
         self._close(inference)
@@ -105,16 +101,16 @@ class Dispatcher:
             raise LinkError(f"{len(ids)} results with {len(payloads)} payloads")
         failures = {failure.index: failure for failure in results.failures} if results.failures else None
         touched: Pool | None = None
-        counted = False
+        rows = 0
         for index, number in enumerate(ids):
             inference = replica.in_flight.pop(number, None)
             if inference is None:
                 continue
             self._free(inference)
-            touched = inference.pool
-            if not counted:
+            if touched is None:
+                touched = inference.pool
                 touched.statistics.batch(results)
-                counted = True
+            rows += inference.rows
             if inference.answered:
                 continue
             failure = failures.get(index) if failures else None
@@ -125,6 +121,9 @@ class Dispatcher:
             else:
                 self._fail(inference, error_of(failure))
         if touched is not None:
+            seat = replica.seats.get(results.handle)
+            if seat is not None and results.rows:
+                seat.finished(rows, self._clock() if touched.queue else 0.0)
             self.refill(touched)
 
     def on_lost(self, replica: Replica) -> None:
@@ -198,8 +197,10 @@ class Dispatcher:
 
     def _enqueue(self, inference: Inference, now: float) -> None:
         pool = inference.pool
-        pool.queue.push(inference, priority=inference.priority, deadline=inference.deadline)
-        self._watch(inference, inference.deadline if pool.ready else _early(inference.deadline, now))
+        pool.queue.push(
+            inference, tenant=inference.tenant, priority=inference.priority, due=inference.due, rows=inference.rows
+        )
+        self._watch(inference, inference.deadline if pool.ready else early(inference.deadline, now))
 
     def _hurry(self, pool: Pool) -> None:
         """No replica is left: what waits must learn so before its deadline."""
@@ -208,7 +209,7 @@ class Dispatcher:
         now = self._clock()
         for inference in pool.queue:
             self._deadlines.discard(inference, inference.slot)
-            self._watch(inference, _early(inference.deadline, now))
+            self._watch(inference, early(inference.deadline, now))
 
     def _again(self, inference: Inference, error: DodonaError) -> None:
         """Send it once more to whichever replica has room first; `error` is the answer if the budget is spent."""
@@ -272,14 +273,6 @@ class Dispatcher:
             idle, self._idle = self._idle, None
             idle()
 
-    def _shed(self, reason: str, setting: str) -> Shed:
-        self._metrics.shed.labels(reason).inc()
-        return Shed(
-            f"too many requests: {setting} is reached",
-            remedy="retry after the delay, add replicas, or raise the setting",
-            retry_after_s=0.1,
-        )
-
     def _watch(self, inference: Inference, give_up_at: float) -> None:
         inference.slot = self._deadlines.add(inference, give_up_at)
         if give_up_at < self._alarm.at:
@@ -290,25 +283,7 @@ class Dispatcher:
         for inference in self._deadlines.expire(self._clock()):
             waits_for_replica = inference.seat is None and not inference.pool.ready
             self._withdraw(inference)
-            self._fail(inference, self._lonely(inference) if waits_for_replica else _late(inference))
+            spec = inference.pool.spec
+            reason = self._catalogue.reason(spec.name, spec.version) if waits_for_replica else ""
+            self._fail(inference, lonely(inference, reason) if waits_for_replica else late(inference))
         self._alarm.set(self._deadlines.next_due())
-
-    def _lonely(self, inference: Inference) -> Unavailable:
-        spec = inference.pool.spec
-        reason = self._catalogue.reason(spec.name, spec.version)
-        return Unavailable(
-            f"no replica of model {spec} became ready within the deadline" + (f" ({reason})" if reason else ""),
-            remedy="`dodona status` shows the workers",
-        )
-
-
-def _early(deadline: float, now: float) -> float:
-    return deadline - min(_EARLY_S, _EARLY_SHARE * max(0.0, deadline - now))
-
-
-def _late(inference: Inference) -> DeadlineExceeded:
-    place = "at the worker" if inference.seat is not None else "in the router's queue"
-    return DeadlineExceeded(
-        f"the deadline passed while the request of model {inference.pool.spec} was {place}",
-        remedy="allow more time, or send less",
-    )

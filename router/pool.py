@@ -1,12 +1,14 @@
 """The replicas of one model version, the requests that wait for them, and its figures."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from router.metrics import PoolMetrics, RouterMetrics
 from router.policy import binding
-from router.policy.queue import UrgencyQueue
+from router.policy.admission import plausible_s
+from router.policy.fair import FairQueue, Shares
 from router.served import Served
 from router.statistics import Statistics
+from serving.policy.cost import RunCost
 from serving.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -14,10 +16,14 @@ if TYPE_CHECKING:
     from router.request import Inference
 
 
+_PACE_WEIGHT: Final = 0.05
+"""Of the newest batch in what a replica is taken to do: some twenty batches count."""
+
+
 class Seat:
     """One replica's place for one version: its window and what is in it."""
 
-    __slots__ = ("handle", "pool", "replica", "requests", "rows_in_flight", "window_rows")
+    __slots__ = ("_finished_at", "handle", "pace", "pool", "replica", "requests", "rows_in_flight", "window_rows")
 
     def __init__(self, pool: "Pool", replica: "Replica", handle: int) -> None:
         self.pool = pool
@@ -26,6 +32,16 @@ class Seat:
         self.window_rows = 0
         self.rows_in_flight = 0
         self.requests = 0
+        self.pace = RunCost(_PACE_WEIGHT)
+        """Rows and seconds of its batches, learned while requests wait."""
+        self._finished_at = 0.0
+
+    def finished(self, rows: int, now: float) -> None:
+        """A batch came back. `now` is event-loop time, 0 where no request waits: then the time since the last batch
+        tells how often work came, not how long it takes."""
+        if now and self._finished_at:
+            self.pace.observe(rows, plausible_s(self.pace, now - self._finished_at))
+        self._finished_at = now
 
     def __repr__(self) -> str:
         return f"<{self.replica.name} {self.pool.spec} {self.rows_in_flight}/{self.window_rows}>"
@@ -34,11 +50,11 @@ class Seat:
 class Pool:
     __slots__ = ("metrics", "queue", "seats", "served", "spec", "statistics")
 
-    def __init__(self, spec: ModelSpec, metrics: RouterMetrics) -> None:
+    def __init__(self, spec: ModelSpec, metrics: RouterMetrics, shares: Shares | None = None) -> None:
         self.spec = spec
         self.served: Served | None = None
         self.seats: list[Seat] = []
-        self.queue: UrgencyQueue[Inference] = UrgencyQueue()
+        self.queue: FairQueue[Inference] = FairQueue(shares)
         self.statistics = Statistics()
         self.metrics = PoolMetrics(metrics, spec)
         labels = (spec.name, spec.version)
@@ -61,6 +77,11 @@ class Pool:
     @property
     def in_flight(self) -> int:
         return sum(seat.requests for seat in self.seats)
+
+    @property
+    def rows_in_flight(self) -> int:
+        """Rows at workers."""
+        return sum([seat.rows_in_flight for seat in self.seats])
 
     def seat_for(self, rows: int) -> Seat | None:
         """The seat to bind a request of `rows` to now, or None."""

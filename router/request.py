@@ -10,14 +10,16 @@ class Inference:
     """`message` is a serialised inference.ModelInferRequest; it travels to the worker undecoded.
 
     Exactly one of `on_reply(response bytes)` and `on_error(error)` is called, once, in the event loop, unless the
-    caller cancels first (`Dispatcher.cancel`); then neither is. `deadline` is event-loop time in seconds.
-    `wanted` is the version or label that the caller named, "" for none.
+    caller cancels first (`Dispatcher.cancel`); then neither is. `deadline` is event-loop time in seconds; so is `due`,
+    when the answer is wanted: the deadline if the caller gave one, else what the model's SLO asks for. `wanted` is the
+    version or label that the caller named, "" for none.
     """
 
     __slots__ = (
         "answered",
         "attempts",
         "deadline",
+        "due",
         "id",
         "message",
         "on_error",
@@ -29,6 +31,7 @@ class Inference:
         "rows",
         "seat",
         "slot",
+        "tenant",
         "traceparent",
         "wanted",
     )
@@ -46,17 +49,21 @@ class Inference:
         priority: int = 0,
         request_id: str = "",
         traceparent: str = "",
+        tenant: str = "",
+        due: float = 0.0,
     ) -> None:
         self.message = message
         self.pool = pool
         self.wanted = wanted
         self.rows = rows
         self.deadline = deadline
+        self.due = due or deadline
         self.on_reply = on_reply
         self.on_error = on_error
         self.priority = priority
         self.request_id = request_id
         self.traceparent = traceparent
+        self.tenant = tenant
         # The Dispatcher's own notes.
         self.id = 0
         self.answered = False

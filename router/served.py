@@ -22,6 +22,8 @@ class Served:
     load_s: float
     config: bytes
     """inference.ModelConfig, serialised."""
+    slo_latency_p99_s: float = 0.0
+    """0 = none."""
 
 
 def served_of(model: link_pb2.Model) -> Served:
@@ -38,4 +40,5 @@ def served_of(model: link_pb2.Model) -> Served:
         digest=model.digest,
         load_s=model.load_s,
         config=model.config,
+        slo_latency_p99_s=model.slo_latency_p99_s,
     )

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from serving.link.address import LinkAddress
 from serving.settings import Settings
@@ -80,6 +80,24 @@ class Rest(Settings):
     """Seconds for TLS."""
 
 
+class Admission(Settings):
+    enabled: bool = True
+    """Whether a request that cannot meet its deadline (without one, the model's SLO) behind those that wait is refused
+    at once, with a delay after which to try again."""
+
+
+class Fairness(Settings):
+    """Between tenants whose requests wait for the same model version."""
+
+    tenant_header: Annotated[str, StringConstraints(pattern=r"^([a-z0-9_.-]+)?$")] = "x-dodona-tenant"
+    """Metadata or header, in lower case, that names the tenant of a request; the parameter `tenant` does where it is
+    missing. Empty = no header counts."""
+    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """Tenant -> weight of its share, for example {batch: 0.2}; others have 1."""
+    max_tenants: PositiveInt = 64
+    """Tenants of one model version told apart while they wait; further ones share a place."""
+
+
 class Tls(Settings):
     certificate: str = ""
     """PEM file with the certificate chain; empty = no TLS."""
@@ -123,6 +141,8 @@ class RouterSettings(Settings):
     limits: Limits = Limits()
     http2: Http2 = Http2()
     rest: Rest = Rest()
+    admission: Admission = Admission()
+    fairness: Fairness = Fairness()
     link: Link = Link()
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ ALLOWED = {
         "serving.log",
         "serving.loop",
         "serving.metrics",
+        "serving.policy.cost",
         "serving.settings",
         "serving.spec",
         "serving.status",

@@ -3,7 +3,7 @@
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
@@ -92,6 +92,10 @@ def _name(annotation: Any) -> str:
         return " | ".join(_name(part) for part in get_args(annotation))
     if origin is tuple:
         return f"list of {_name(get_args(annotation)[0])}"
+    if origin is dict:
+        return f"mapping of {_name(get_args(annotation)[1])}"
+    if origin is Annotated:
+        return _name(get_args(annotation)[0])
     return _NAMES.get(annotation, "value")
 
 

@@ -19,6 +19,7 @@ from serving.errors import DodonaError, InvalidRequest
 _ACCEPTABLE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _PREFIX = urandom(5).hex()
 _NUMBERS = count(1)
+_MAX_TENANT_CHARS = 128
 
 
 def request_id_from(value: str | bytes | None) -> str:
@@ -37,8 +38,9 @@ def inference_of(
     traceparent: str,
     on_reply: Callable[[bytes], None],
     on_error: Callable[[DodonaError], None],
+    tenant: str = "",
 ) -> Inference:
-    """Settle version, rows, priority and deadline of a serialised inference.ModelInferRequest.
+    """Settle version, rows, priority, tenant and deadline of a serialised inference.ModelInferRequest.
 
     The deadline (event-loop seconds) is the transport's (`deadline`) or the `timeout` parameter's (microseconds),
     whichever is earlier; without either the model's default, else the router's. Raises InvalidRequest, ModelNotFound,
@@ -60,10 +62,16 @@ def inference_of(
         if timeout_us:
             limit = core.clock() + timeout_us / 1e6
             deadline = limit if deadline is None else min(deadline, limit)
+        if not tenant:
+            tenant = _tenant(routing)
+    due = 0.0
     if deadline is None:
         served = pool.served
         seconds = (served.default_timeout_s if served else 0.0) or core.settings.default_timeout_s
-        deadline = core.clock() + seconds
+        now = core.clock()
+        deadline = now + seconds
+        if served is not None and 0 < served.slo_latency_p99_s < seconds:
+            due = now + served.slo_latency_p99_s
     shape = routing.inputs[0].shape if routing.inputs else ()
     # What is wrong about the shape the worker says; here a request counts as at least one row.
     rows = shape[0] if shape and 0 < shape[0] <= 0xFFFFFFFF else 1
@@ -78,7 +86,19 @@ def inference_of(
         priority=priority,
         request_id=request_id,
         traceparent=traceparent,
+        tenant=tenant[:_MAX_TENANT_CHARS],
+        due=due,
     )
+
+
+def _tenant(routing: routing_pb2.Request) -> str:
+    """The reserved parameter `tenant`, a text; "" if it is not there."""
+    if "tenant" not in routing.parameters:
+        return ""
+    parameter = routing.parameters["tenant"]
+    if parameter.WhichOneof("choice") != "string_param":
+        raise InvalidRequest("must be a text", field="parameters.tenant", remedy="send string_param")
+    return parameter.string_param
 
 
 def _whole_number(routing: routing_pb2.Request, name: str) -> int:
@@ -93,7 +113,9 @@ def _whole_number(routing: routing_pb2.Request, name: str) -> int:
     return int(value)
 
 
-async def infer(core: Core, message: bytes, *, deadline: float | None, request_id: str, traceparent: str) -> bytes:
+async def infer(
+    core: Core, message: bytes, *, deadline: float | None, request_id: str, traceparent: str, tenant: str = ""
+) -> bytes:
     """The serialised ModelInferResponse. Raises DodonaError; cancelling the coroutine cancels the inference."""
     future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
@@ -113,6 +135,7 @@ async def infer(core: Core, message: bytes, *, deadline: float | None, request_i
         traceparent=traceparent,
         on_reply=reply,
         on_error=fail,
+        tenant=tenant,
     )
     core.dispatcher.submit(inference)
     try:

@@ -143,7 +143,9 @@ class Connection(asyncio.Protocol):
             return
         self._beat += 1
         self._beat_sent_at = now
-        self.write(encode(link_pb2.Envelope(heartbeat=link_pb2.Heartbeat(sequence=self._beat))))
+        round_trip_us = min(int(self.peer.round_trip_s * 1e6), 0xFFFFFFFF) if self.peer is not None else 0
+        beat = link_pb2.Heartbeat(sequence=self._beat, round_trip_us=round_trip_us)
+        self.write(encode(link_pb2.Envelope(heartbeat=beat)))
         self._next_beat()
 
     def _heartbeat(self, beat: link_pb2.Heartbeat) -> None:

@@ -79,6 +79,12 @@ class Batching(Settings):
     """Seconds a request may wait for others while the runtime is free; 0 = never wait."""
 
 
+class Slo(Settings):
+    latency_p99_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
+    """Seconds within which 99 of 100 requests should be answered; 0 = no goal. It bounds how large batches grow and how
+    long they wait, and requests without a deadline of their own that cannot meet it are refused at once."""
+
+
 class ModelDefinition(Settings):
     name: Name
     """The name callers use; equals the folder's name."""
@@ -94,6 +100,7 @@ class ModelDefinition(Settings):
     """Empty = as the model file says."""
     outputs: tuple[TensorDefinition, ...] = ()
     batching: Batching = Batching()
+    slo: Slo = Slo()
     device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda:\d+)$")] = "auto"
     """auto = the first GPU if there is one, else the CPU; cuda:N fails clearly where there is none."""
     default_timeout_s: Annotated[float, Field(ge=0)] = 0.0

@@ -30,7 +30,8 @@ class Peer(Protocol):
         """The router accepted; from now on `LinkClient.send` reaches it."""
 
     def received(self, envelope: link_pb2.Envelope, payload: memoryview) -> None:
-        """A frame other than Welcome, Heartbeat and Goodbye. May raise LinkError to cut the connection."""
+        """A frame other than Welcome and Goodbye; a router's Heartbeat has been answered. May raise LinkError to cut
+        the connection."""
 
     def lost(self, reason: str) -> None:
         """A connection that had been welcomed is gone; `run` dials again."""
@@ -169,6 +170,8 @@ class _Connection(asyncio.Protocol):
             if not envelope.heartbeat.reply:
                 reply = link_pb2.Heartbeat(sequence=envelope.heartbeat.sequence, reply=True)
                 self.write(link_pb2.Envelope(heartbeat=reply))
+                if self.welcomed:
+                    self._peer.received(envelope, payload)
         elif kind == "goodbye":
             self._end(f"the router said goodbye: {envelope.goodbye.reason}")
         elif kind == "welcome":

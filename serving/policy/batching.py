@@ -4,7 +4,13 @@ The model: one runtime per model version runs one batch at a time. Whenever it i
 first (priority, then deadline, then arrival), up to `max_batch_rows`. Under load batches grow by themselves while the
 runtime is busy, so waiting on purpose is off by default. With `max_wait_s` > 0 a batch that is not full waits, but
 never longer than `max_wait_s` after its oldest request came, never so long that the expected run would end in the
-second half of any member's time, and not at all while other requests wait that could not join it.
+second half of any member's time (its deadline's, or the SLO's where that is nearer), and not at all while other
+requests wait that could not join it. Nor where the cost of runs says that waiting does not pay: to wait for the next
+request, expected after `gap_s`, delays each of the n rows at hand by the gap and by one row's run, and saves the
+newcomer one fixed cost less the gap; so it pays while `base > gap + n * (gap + per_row)`.
+
+With an SLO a batch grows no larger than can be run in half of it, because a request may have to wait for one such run
+before its own. Where even one row takes longer than that, size is not what breaks the SLO and batches grow freely.
 
 Invariants: a run holds at most `max_batch_rows` rows, but for a single request (which was checked on arrival); only
 requests of one group share a run (equal shapes beyond the rows; a request to be run alone has a group of its own);
@@ -16,9 +22,11 @@ What it does not do: choose `max_wait_s`, or trade one model's latency against a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from operator import attrgetter
 from typing import Final, Generic, TypeVar
 
+from serving.policy.cost import RunCost
 from serving.spec import DEFAULT_PRIORITY
 
 """Rank of a request that states none (0); 1 is the most urgent."""
@@ -50,6 +58,21 @@ class Limits:
     max_wait_s: float = 0.0
     batched: bool = True
     """False: every request runs alone."""
+    slo_s: float = inf
+    """Seconds within which requests should be answered."""
+
+
+def within_slo(limits: Limits, cost: RunCost) -> int:
+    """Rows of the largest batch that the SLO allows."""
+    if limits.slo_s == inf or not cost.seen:
+        return limits.max_batch_rows
+    rows = cost.rows_within(limits.slo_s / 2)
+    return limits.max_batch_rows if rows < 1 else int(min(rows, limits.max_batch_rows))
+
+
+def waiting_pays(rows: int, gap_s: float, cost: RunCost) -> bool:
+    """Whether to wait for one more request, expected after `gap_s`, is cheaper than to run these rows alone."""
+    return cost.base_s > gap_s + rows * (gap_s + cost.per_row_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +81,10 @@ class Snapshot(Generic[W]):
     """In any order."""
     busy: bool = False
     """Whether a batch is running."""
-    full_run_s: float = 0.0
-    """Expected seconds of a full batch."""
+    cost: RunCost | None = None
+    """What runs take; None = nothing is known, and waiting is taken to pay."""
+    gap_s: float = 0.0
+    """Expected seconds between two requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +122,21 @@ def decide(snapshot: Snapshot[W], limits: Limits, now: float) -> Run[W] | Drop[W
         return Drop(expired)
     if snapshot.busy or not snapshot.waiting:
         return IDLE
-    batch = _most_urgent(sorted(snapshot.waiting, key=_URGENCY), limits)
+    most_rows = within_slo(limits, snapshot.cost) if snapshot.cost is not None else limits.max_batch_rows
+    batch = _most_urgent(sorted(snapshot.waiting, key=_URGENCY), limits.batched, most_rows)
     if limits.max_wait_s > 0 and len(batch) == len(snapshot.waiting):
-        at = _latest_start(batch, limits, snapshot.full_run_s)
+        at = _latest_start(batch, limits, snapshot, most_rows)
         if at > now:
             return WaitUntil(at)
     return Run(batch)
 
 
-def _most_urgent(ordered: Sequence[W], limits: Limits) -> list[W]:
+def _most_urgent(ordered: Sequence[W], batched: bool, most_rows: int) -> list[W]:
     first = ordered[0]
-    if not limits.batched:
+    if not batched:
         return [first]
     batch = [first]
-    free = limits.max_batch_rows - first.rows
+    free = most_rows - first.rows
     group = first.group
     for entry in ordered[1:]:
         if entry.rows <= free and entry.group == group:
@@ -119,10 +145,15 @@ def _most_urgent(ordered: Sequence[W], limits: Limits) -> list[W]:
     return batch
 
 
-def _latest_start(batch: Sequence[W], limits: Limits, full_run_s: float) -> float:
+def _latest_start(batch: Sequence[W], limits: Limits, snapshot: Snapshot[W], most_rows: int) -> float:
     """When this batch should start at the latest; a time that has passed = at once."""
-    if not limits.batched or sum(entry.rows for entry in batch) >= limits.max_batch_rows:
+    rows = sum(entry.rows for entry in batch)
+    if not limits.batched or rows >= most_rows:
+        return 0.0
+    cost = snapshot.cost
+    if cost is not None and cost.seen and not waiting_pays(rows, snapshot.gap_s, cost):
         return 0.0
     # Half of each request's time is kept as a margin: the expected run is an average, and the answer has to travel.
-    by_deadline = min((entry.arrived + entry.deadline) / 2 for entry in batch) - full_run_s
-    return min(by_deadline, min(entry.arrived for entry in batch) + limits.max_wait_s)
+    full_run_s = cost.expected_s(most_rows) if cost is not None else 0.0
+    by_deadline = min(entry.arrived + min(entry.deadline - entry.arrived, limits.slo_s) / 2 for entry in batch)
+    return min(by_deadline - full_run_s, min(entry.arrived for entry in batch) + limits.max_wait_s)

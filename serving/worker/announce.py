@@ -28,4 +28,5 @@ def model_message(handle: int, bundle: Bundle, predictor: Predictor, load_s: flo
         config=config.SerializeToString(),
         load_s=load_s,
         max_wait_s=predictor.max_wait_s,
+        slo_latency_p99_s=definition.slo.latency_p99_s,
     )

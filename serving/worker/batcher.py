@@ -23,6 +23,7 @@ from serving.worker.request import DecodedRequest
 
 log = logging.getLogger(__name__)
 
+_GAP_WEIGHT: Final = 0.1  # of the newest gap between two requests in their average
 _SHORTEST_TIMER_S: Final = 0.001  # event loops count in milliseconds; a shorter timer would fire too early, and again
 
 
@@ -58,6 +59,8 @@ class Batcher:
         self._running: list[Job] = []
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
+        self._gap_s = 0.0
+        self._came_at = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -71,6 +74,10 @@ class Batcher:
 
     def submit(self, job: Job) -> None:
         self._waiting.append(job)
+        if self._limits.max_wait_s:
+            if self._came_at:
+                self._gap_s += _GAP_WEIGHT * (job.arrived - self._came_at - self._gap_s)
+            self._came_at = job.arrived
         if not self._scheduled:
             self._idle.clear()
             self._schedule()
@@ -101,8 +108,7 @@ class Batcher:
             self._timer.cancel()
             self._timer = None
         now = self._clock()
-        full_run_s = self._cost.expected_s(self._limits.max_batch_rows) if self._limits.max_wait_s else 0.0
-        action = decide(Snapshot(self._waiting, bool(self._running), full_run_s), self._limits, now)
+        action = decide(Snapshot(self._waiting, bool(self._running), self._cost, self._gap_s), self._limits, now)
         if isinstance(action, Run):
             self._start(action.batch, now)
         elif isinstance(action, Drop):
@@ -174,10 +180,13 @@ class Batcher:
     def _answer(self, batch: list[Job], result: Answered) -> None:
         answers: list[bytes | DodonaError] = [*result.responses]
         wasted_rows = 0
+        now = self._clock()
         for index, job in enumerate(batch):
             job.state = DONE
             if job.cancelled:
                 answers[index] = Cancelled("the caller went away")
+                wasted_rows += job.rows
+            elif job.deadline <= now:
                 wasted_rows += job.rows
         if wasted_rows:
             self._waste(result.infer_s * wasted_rows / result.rows)

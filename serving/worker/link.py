@@ -38,7 +38,7 @@ class Host(Protocol):
     def announced(self) -> Sequence[ServedVersion]: ...
 
     def links_changed(self) -> None:
-        """A router came or went: windows are shared anew."""
+        """A router came or went, or it is time to look again at what versions cost: windows are shared anew."""
 
 
 class WorkerLink:
@@ -50,6 +50,8 @@ class WorkerLink:
         self._send: Send = _unattached
         self._jobs: dict[int, Job] = {}
         self._max_frame_bytes = 0
+        self._round_trip_s = 0.0
+        self._granted: dict[int, int] = {}
         self.up = False
 
     def attach(self, send: Send) -> None:
@@ -82,6 +84,9 @@ class WorkerLink:
                 job = self._jobs.get(number)
                 if job is not None:
                     self._cancel(job)
+        elif kind == "heartbeat":
+            self._round_trip_s = envelope.heartbeat.round_trip_us / 1e6
+            self._host.links_changed()
 
     def lost(self, reason: str) -> None:
         self.up = False
@@ -97,15 +102,21 @@ class WorkerLink:
     # What the process says to the router.
 
     def announce(self) -> None:
-        """The whole set of versions, as it is now."""
+        """The whole set of versions, as it is now; their windows are to be granted anew."""
+        self._granted = {}
         models = link_pb2.Models(models=[version.message for version in self._host.announced()])
         self._send(link_pb2.Envelope(models=models), ())
 
     def grant(self, routers: int) -> None:
-        """The windows of all versions, shared by so many routers."""
+        """The windows of all versions, shared by so many routers; those that are as they were are not sent again."""
+        granted = {}
         for version in self._host.announced():
-            credit = link_pb2.Credit(handle=version.handle, window_rows=window_rows(version.max_batch_rows, routers))
-            self._send(link_pb2.Envelope(credit=credit), ())
+            rows = window_rows(version.largest_batch_rows, routers, version.cost, self._round_trip_s)
+            granted[version.handle] = rows
+            if self._granted.get(version.handle) != rows:
+                credit = link_pb2.Credit(handle=version.handle, window_rows=rows)
+                self._send(link_pb2.Envelope(credit=credit), ())
+        self._granted = granted
 
     def drain(self) -> None:
         self._send(link_pb2.Envelope(draining=link_pb2.Draining()), ())

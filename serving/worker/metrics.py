@@ -41,7 +41,9 @@ class WorkerMetrics:
             "dodona_cancelled_total", "Requests whose caller went away before the answer.", _LABELS
         )
         self.wasted = metrics.counter(
-            "dodona_wasted_seconds_total", "Seconds of runs that failed or that no one waited for.", _LABELS
+            "dodona_wasted_seconds_total",
+            "Seconds of runs that failed, that no one waited for, or that ended after the deadline.",
+            _LABELS,
         )
         self.load = metrics.gauge(
             "dodona_load_seconds", "Loading, warming up and golden examples, in seconds.", _LABELS

@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from math import inf
 
 from protos import link_pb2
-from serving.policy.batching import Limits
+from serving.policy.batching import Limits, within_slo
 from serving.spec import ModelSpec
 from serving.worker.announce import model_message
 from serving.worker.batcher import Batcher
@@ -21,17 +22,24 @@ class ServedVersion:
 
     def __init__(self, handle: int, loaded: Loaded, metrics: VersionMetrics, *, inline_below_s: float) -> None:
         predictor = loaded.predictor
+        limits = Limits(
+            predictor.max_batch_rows,
+            predictor.max_wait_s,
+            predictor.signature.batched,
+            loaded.bundle.definition.slo.latency_p99_s or inf,
+        )
         self.handle = handle
         self.metrics = metrics
-        self.max_batch_rows = predictor.max_batch_rows
         self.device = predictor.device
         self.message: link_pb2.Model = model_message(handle, loaded.bundle, predictor, loaded.load_s)
         self.decode = predictor.decode
+        self.cost = loaded.cost
+        self._limits = limits
         self._predictor = predictor
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"run-{predictor.spec}")
         self.batcher = Batcher(
             run=predictor.run,
-            limits=Limits(predictor.max_batch_rows, predictor.max_wait_s, predictor.signature.batched),
+            limits=limits,
             cost=loaded.cost,
             executor=self._thread,
             report=self._report,
@@ -47,6 +55,11 @@ class ServedVersion:
     @property
     def spec(self) -> ModelSpec:
         return self._predictor.spec
+
+    @property
+    def largest_batch_rows(self) -> int:
+        """Rows of a run at most, as the SLO and the cost of runs stand now."""
+        return within_slo(self._limits, self.cost)
 
     def closing(self) -> Callable[[], None]:
         """To be called in another thread once nothing waits or runs: gives memory and the thread back."""

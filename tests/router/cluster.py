@@ -118,12 +118,12 @@ class ScheduledCall:
 
 
 class Cluster:
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, **settings: object) -> None:
         self.now = 100.0
         self.soon: list[Callable[[], None]] = []
         self.timers: list[ScheduledCall] = []
         self.core = compose(
-            RouterSettings(limits=limits or Limits()),
+            RouterSettings(limits=limits or Limits(), **settings),  # type: ignore[arg-type]
             clock=lambda: self.now,
             call_at=self._call_at,
         )
@@ -162,6 +162,7 @@ class Cluster:
         message: bytes | None = None,
         timeout_s: float | None = None,
         request_id: str = "r",
+        tenant: str = "",
         *,
         turn: bool = True,
     ) -> Caller:
@@ -186,6 +187,7 @@ class Cluster:
             traceparent="",
             on_reply=reply,
             on_error=fail,
+            tenant=tenant,
         )
         self.core.dispatcher.submit(caller.inference)
         if turn:

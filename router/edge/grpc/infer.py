@@ -16,8 +16,10 @@ def model_infer(core: Core) -> Unary:
     submit = core.dispatcher.submit
     cancel = core.dispatcher.cancel
 
+    tenant_header = core.settings.fairness.tenant_header
+
     def start(call: UnaryCall) -> None:
-        request_id, traceparent = identity(call.metadata)
+        request_id, traceparent, tenant = identity(call.metadata, tenant_header)
         echo = (("x-request-id", request_id),)
         fail = partial(call.fail, metadata=echo)
         try:
@@ -29,6 +31,7 @@ def model_infer(core: Core) -> Unary:
                 traceparent=traceparent,
                 on_reply=partial(call.reply, metadata=echo),
                 on_error=fail,
+                tenant=tenant,
             )
             call.on_cancel = partial(cancel, inference)
             submit(inference)

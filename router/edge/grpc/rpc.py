@@ -26,22 +26,28 @@ def parse(kind: type[Request], message: bytes) -> Request:
         ) from None
 
 
-def identity(metadata: Metadata) -> tuple[str, str]:
-    """The request id, a new one if the caller sent none, and its traceparent or ""."""
-    request_id = traceparent = None
+def identity(metadata: Metadata, tenant_header: str = "") -> tuple[str, str, str]:
+    """The request id, a new one if the caller sent none, its traceparent or "", and its tenant or ""."""
+    request_id = traceparent = tenant = None
     for name, value in metadata:
         if name == "x-request-id":
             request_id = value
         elif name == "traceparent":
             traceparent = value
-    return request_id_from(request_id), traceparent if isinstance(traceparent, str) else ""
+        elif name == tenant_header:
+            tenant = value
+    return (
+        request_id_from(request_id),
+        traceparent if isinstance(traceparent, str) else "",
+        tenant if isinstance(tenant, str) else "",
+    )
 
 
 def plain(kind: type[Request], answer: Callable[[Request], Message]) -> Unary:
     """A unary RPC answered at once by `answer`, which may raise DodonaError. The request id is echoed."""
 
     def start(call: UnaryCall) -> None:
-        request_id, _ = identity(call.metadata)
+        request_id, _, _ = identity(call.metadata)
         echo = (("x-request-id", request_id),)
         try:
             reply = answer(parse(kind, call.message)).SerializeToString()
@@ -69,7 +75,7 @@ def waiting(kind: type[Request], answer: Callable[[Request], Awaitable[Message]]
             call.reply(reply, echo)
 
     def start(call: UnaryCall) -> None:
-        request_id, _ = identity(call.metadata)
+        request_id, _, _ = identity(call.metadata)
         echo = (("x-request-id", request_id),)
         try:
             request = parse(kind, call.message)

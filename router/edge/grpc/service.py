@@ -56,7 +56,7 @@ def refused(why: tuple[str, str]) -> Unary:
     """A method that always answers UNIMPLEMENTED, whatever it is sent."""
 
     def start(call: UnaryCall) -> None:
-        request_id, _ = identity(call.metadata)
+        request_id, _, _ = identity(call.metadata)
         call.fail(unoffered(why), (("x-request-id", request_id),))
 
     return Unary(start)

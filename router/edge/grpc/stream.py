@@ -69,7 +69,8 @@ class _Conversation:
         self._room = asyncio.Semaphore(MAX_IN_FLIGHT)
         self._exchanges: asyncio.Queue[_Exchange | None] = asyncio.Queue()
         self._writing: _Exchange | None = None
-        self._request_id, self._traceparent = identity(call.metadata)
+        tenant_header = core.settings.fairness.tenant_header
+        self._request_id, self._traceparent, self._tenant = identity(call.metadata, tenant_header)
         self._ends_on_error = ("triton_grpc_error", "true") in call.metadata
 
     async def run(self) -> None:
@@ -105,6 +106,7 @@ class _Conversation:
                 traceparent=self._traceparent,
                 on_reply=exchange.settle,
                 on_error=exchange.settle,
+                tenant=self._tenant,
             )
             self._core.dispatcher.submit(inference)
             exchange.inference = inference

@@ -61,6 +61,10 @@ class Request:
     def traceparent(self) -> str:
         return self.headers.get(b"traceparent", b"").decode("latin-1")
 
+    @property
+    def tenant(self) -> str:
+        return self.headers.get(self.core.tenant_header, b"").decode("latin-1")
+
     def deadline(self) -> float | None:
         """Event-loop time (seconds) from `x-request-timeout-ms`, None without it. Raises InvalidRequest."""
         value = self.headers.get(b"x-request-timeout-ms")

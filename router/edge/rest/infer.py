@@ -59,6 +59,7 @@ async def predict(request: Request, message: bytes) -> bytes:
             deadline=request.deadline(),
             request_id=request.request_id,
             traceparent=request.traceparent,
+            tenant=request.tenant,
         ),
         request.receive,
     )

@@ -1,8 +1,10 @@
+from math import inf
 from pathlib import Path
 
 import pytest
 
 from serving.policy.batching import Drop, Limits, Run, Snapshot, Waiting, WaitUntil, decide
+from serving.policy.cost import RunCost
 
 TRANSCRIPT = Path(__file__).parent / "transcripts" / "batching.txt"
 
@@ -30,18 +32,30 @@ class Story:
     def __init__(self) -> None:
         self.now = 0.0
         self.busy = False
-        self.run_s = 0.0
+        self.cost: RunCost | None = None
+        self.gap_s = 0.0
         self.limits = Limits(1)
         self.waiting: list[Named] = []
         self.seq = 0
+
+    @staticmethod
+    def learned(base_s: float, per_row_s: float) -> RunCost:
+        cost = RunCost()
+        for rows in (1, 3) * 50:
+            cost.observe(rows, base_s + per_row_s * rows)
+        return cost
 
     def tell(self, line: str) -> None:
         command, _, rest = line.partition(" ")
         values = dict(word.partition("=")[::2] for word in rest.split() if "=" in word)
         if command == "limits":
-            self.run_s = float(values.get("run", 0))
+            self.cost = self.learned(float(values["base"]), float(values.get("row", 0))) if "base" in values else None
+            self.gap_s = float(values.get("gap", 0))
             self.limits = Limits(
-                int(values["max_rows"]), float(values.get("max_wait", 0)), values.get("batched") != "no"
+                int(values["max_rows"]),
+                float(values.get("max_wait", 0)),
+                values.get("batched") != "no",
+                float(values.get("slo", inf)),
             )
         elif command == "add":
             self.seq += 1
@@ -63,10 +77,10 @@ class Story:
             assert line == f"decide -> {self.decide()}"
 
     def decide(self) -> str:
-        snapshot = Snapshot(tuple(self.waiting), self.busy, self.run_s)
+        snapshot = Snapshot(tuple(self.waiting), self.busy, self.cost, self.gap_s)
         action = decide(snapshot, self.limits, self.now)
         assert decide(snapshot, self.limits, self.now) == action
-        backwards = Snapshot(tuple(reversed(self.waiting)), self.busy, self.run_s)
+        backwards = Snapshot(tuple(reversed(self.waiting)), self.busy, self.cost, self.gap_s)
         assert decide(backwards, self.limits, self.now).__class__ is action.__class__
         if isinstance(action, WaitUntil):
             return f"wait until {action.at:g}"
@@ -88,5 +102,5 @@ def test_transcript(title: str, lines: list[str]) -> None:
 
 def test_the_transcript_was_read() -> None:
     """All stories are there, each with at least one decision."""
-    assert len(stories()) == 18
+    assert len(stories()) == 25
     assert all(any(line.startswith("decide") for line in lines) for _, lines in stories())

@@ -1,3 +1,5 @@
+from math import inf
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +46,38 @@ def test_a_slow_first_run_is_soon_forgotten() -> None:
     for duration in (1.0, 0.001, 0.001, 0.001):
         cost.observe(1, duration)
     assert cost.expected_s(1) == pytest.approx(0.25075)
+
+
+def test_the_slope_outlives_a_time_of_single_rows() -> None:
+    """After ten thousand runs of one row it still knows what a hundred rows cost."""
+    cost = RunCost()
+    for rows in (1, 100):
+        cost.observe(rows, 0.001 * rows)
+    for _ in range(10_000):
+        cost.observe(1, 0.001)
+    assert cost.expected_s(100) == pytest.approx(0.1, rel=1e-3)
+    assert (cost.mean_rows, cost.mean_s) == pytest.approx((1, 0.001))
+
+
+def test_the_spread_is_around_the_line() -> None:
+    """Runs that differ because their rows do have none; noise of 2 ms either way has 2 ms."""
+    exact, noisy = RunCost(), RunCost()
+    for step in range(400):
+        rows = 1 + step % 16
+        exact.observe(rows, 0.001 * rows)
+        noisy.observe(rows, 0.010 + 0.001 * rows + (0.002 if step % 2 else -0.002))
+    assert exact.deviation_s == pytest.approx(0, abs=1e-6)
+    assert noisy.deviation_s == pytest.approx(0.002, rel=0.1)
+
+
+def test_rows_within_a_time() -> None:
+    """The inverse of the expectation; without a slope any number fits, and nothing fits in less than one row takes."""
+    cost = RunCost()
+    assert cost.rows_within(0.1) == inf
+    for rows in (1, 9) * 50:
+        cost.observe(rows, 0.010 + 0.002 * rows)
+    assert cost.rows_within(0.050) == pytest.approx(20)
+    assert cost.rows_within(0.011) == 0
 
 
 @given(st.lists(st.tuples(st.integers(1, 1000), st.floats(0, 10)), min_size=1, max_size=50), st.integers(1, 2000))

@@ -1,17 +1,57 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from serving.policy.credit import LEAST_ROWS, window_rows
+from serving.policy.cost import RunCost
+from serving.policy.credit import LEAST_ROWS, LINGER_S, useful_batch_rows, window_rows
+
+
+def learned(base_s: float, per_row_s: float, most_rows: int) -> RunCost:
+    cost = RunCost()
+    for rows in (1, max(2, most_rows)) * 50:
+        cost.observe(rows, base_s + per_row_s * rows)
+    return cost
 
 
 @pytest.mark.parametrize(
-    ("max_batch_rows", "routers", "expected"),
-    [(256, 1, 512), (256, 2, 256), (256, 3, 171), (1, 1, LEAST_ROWS), (8, 1, LEAST_ROWS), (8, 4, 16), (256, 0, 512)],
+    ("base_s", "per_row_s", "most", "round_trip_s", "expected"),
+    [
+        (100e-6, 1e-6, 256, 300e-6, 512),  # fast: two full batches are less than LINGER_S of work
+        (10e-6, 0.0, 1, 300e-6, LEAST_ROWS),  # fast, not batched: the round trip would starve it
+        (0.0, 0.005, 1, 300e-6, 2),  # slow, not batched: one runs, one is on its way
+        (0.0, 0.020, 1, 300e-6, 2),  # a second one delays nobody for long
+        (0.0, 0.050, 1, 300e-6, 1),  # slower: the way is short beside the run
+        (0.0, 0.050, 1, 0.010, 2),  # the same over a long link
+        (0.0, 0.005, 256, 50e-6, 2),  # batches gain it nothing, so it gets none
+        (0.100, 0.0, 8, 300e-6, 8),  # one useful batch
+        (0.100, 0.0, 8, 0.010, 16),  # over a long link two
+        (0.010, 0.001, 1000, 300e-6, 166),  # the batch where rows cost a twentieth more than in the largest
+        (1.0, 0.0, 1, 0.0, 2),  # the round trip is not known yet
+    ],
 )
-def test_two_batches_shared_evenly(max_batch_rows: int, routers: int, expected: int) -> None:
-    """A window is two batches, at least LEAST_ROWS, divided by the routers and rounded up."""
-    assert window_rows(max_batch_rows, routers) == expected
+def test_window_keeps_the_runtime_busy_and_no_more(
+    base_s: float, per_row_s: float, most: int, round_trip_s: float, expected: int
+) -> None:
+    """Fast models get large windows, slow ones the least that the link's round trip allows."""
+    assert window_rows(most, 1, learned(base_s, per_row_s, most), round_trip_s) == expected
+
+
+def test_nothing_known() -> None:
+    """Before the first run: two batches, divided by the routers and rounded up."""
+    assert [window_rows(256, routers, RunCost()) for routers in (0, 1, 2, 3)] == [512, 512, 256, 171]
 
 
 def test_every_router_gets_something() -> None:
     """However many routers there are, each may send one row."""
-    assert window_rows(1, 10_000) == 1
+    assert window_rows(1, 10_000, RunCost()) == 1
+
+
+@given(st.floats(0, 0.1), st.floats(0, 0.1), st.integers(1, 1000), st.floats(1e-6, 0.05))
+def test_the_queue_at_a_worker_is_short(base_s: float, per_row_s: float, most: int, round_trip_s: float) -> None:
+    """Never more than LINGER_S of work beyond two useful batches, and beyond one only where the link is slow."""
+    cost = learned(base_s, per_row_s, most)
+    rows, batch = window_rows(most, 1, cost, round_trip_s), useful_batch_rows(most, cost)
+    assert 1 <= rows <= max(LEAST_ROWS, 2 * most)
+    assert rows >= batch
+    if rows > 2 * batch:
+        assert rows * cost.expected_s(batch) / batch <= LINGER_S * 1.001

@@ -181,11 +181,32 @@ def test_expired_requests_cost_no_run() -> None:
     story(test)
 
 
+def test_a_run_that_ends_too_late_is_waste() -> None:
+    """Its part for a request whose deadline passed meanwhile is counted, though the answer is still sent."""
+
+    async def test() -> None:
+        bench = Bench(Limits(8), inline=True)
+
+        def run(inputs: Arrays) -> Arrays:
+            bench.now = 2.0
+            return {"y": inputs["x"][:, :2] * 2}
+
+        bench.runtime.then = run
+        for job in (bench.job(1, deadline=1.0), bench.job(2), bench.job(3), bench.job(4)):
+            bench.batcher.submit(job)
+        await bench.batcher.drained()
+        bench.assert_answered(1, 2, 3, 4)
+        assert bench.wasted == pytest.approx(0.25)
+
+    story(test)
+
+
 def test_max_wait_is_kept_by_a_timer() -> None:
     """A lone request runs by itself once it has waited as long as it may."""
 
     async def test() -> None:
         bench = Bench(Limits(8, max_wait_s=0.01), inline=True)
+        bench.cost.observe(1, 0.001)
         bench.submit(1)
         await turns()
         assert bench.runtime.batches == []

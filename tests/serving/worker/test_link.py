@@ -107,6 +107,12 @@ def test_welcome_is_answered_with_the_models(tmp_path: Path) -> None:
         router.link.grant(3)
         credit = router.frames[-1][0].credit
         assert (credit.handle, credit.window_rows) == (1, 67)
+        before = len(router.frames)
+        router.link.grant(3)
+        assert len(router.frames) == before
+        router.link.announce()
+        router.link.grant(3)
+        assert router.frames[-1][0].credit == credit
         router.link.drain()
         assert router.frames[-1][0].HasField("draining")
 
@@ -185,6 +191,22 @@ def test_every_id_is_answered_once_whoever_cancels(tmp_path: Path, gone: set[int
         router.cancel(*gone)
         assert router.statuses() == {number: 1 if number in gone else 0 for number in (1, 2, 3)}
         assert router.runtime.batches == ([[0] * (3 - len(gone))] if len(gone) < 3 else [])
+
+    story(tmp_path, test)
+
+
+def test_a_heartbeat_shares_windows_anew(tmp_path: Path) -> None:
+    """It brings the round trip, by which the window of a slow model shrinks to what keeps it busy."""
+
+    async def test(router: Router) -> None:
+        for size in (1, 50) * 100:
+            router.version.cost.observe(size, 0.050 * size)
+        changes = router.changes
+        beat = link_pb2.Heartbeat(sequence=1, round_trip_us=200)
+        router.link.received(link_pb2.Envelope(heartbeat=beat), memoryview(b""))
+        assert router.changes == changes + 1
+        router.link.grant(1)
+        assert router.frames[-1][0].credit.window_rows == 1
 
     story(tmp_path, test)
 

@@ -154,7 +154,19 @@ def test_the_deadline_of_the_call_is_the_requests() -> None:
 
 
 def test_binary_and_foreign_metadata_do_no_harm() -> None:
-    """Only x-request-id and traceparent are read; a value that is not text counts as absent."""
-    request_id, traceparent = identity((("x-request-id", b"\x00"), ("traceparent", b"\x00"), ("user-agent", "t")))
+    """Only x-request-id, traceparent and the tenant are read; a value that is not text counts as absent."""
+    request_id, traceparent, _ = identity((("x-request-id", b"\x00"), ("traceparent", b"\x00"), ("user-agent", "t")))
     assert request_id
     assert traceparent == ""
+
+
+def test_the_tenant_comes_from_the_header_that_the_settings_name() -> None:
+    """Another header of that sense counts for nothing, and neither do bytes."""
+    metadata = (("x-team", "blue"), ("x-dodona-tenant", "red"))
+    assert [identity(metadata, header)[2] for header in ("x-team", "x-dodona-tenant", "", "x")] == [
+        "blue",
+        "red",
+        "",
+        "",
+    ]
+    assert identity((("x-team", b"\x00"),), "x-team")[2] == ""

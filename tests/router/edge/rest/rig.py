@@ -225,6 +225,7 @@ class Caller:
     """Calls the ASGI application as a server would. `leave()` makes every request in progress see a disconnect."""
 
     def __init__(self, core: Core) -> None:
+        self.core = core
         self._app = rest_app(core)
         self._gone = asyncio.Event()
 

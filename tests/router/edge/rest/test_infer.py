@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from protos import link_pb2
 from router.settings import RouterSettings
 from serving import errors
 from tests.router.edge.rest.rig import Caller, FakeWorker, Job, make_core, model, tensor, within
@@ -226,5 +227,22 @@ def test_bad_timeouts_are_refused(value: str) -> None:
         answer = await caller.post("/v2/models/m/infer", {"inputs": [X]}, x_request_timeout_ms=value)
         assert answer.status == 400
         assert answer.error.startswith("x-request-timeout-ms: ")
+
+    served(body)
+
+
+def test_the_tenant_comes_from_its_header() -> None:
+    """A request that has to wait stands in the place of its tenant."""
+
+    async def body(caller: Caller, worker: FakeWorker) -> None:
+        queue = caller.core.catalogue.pool("m").queue
+        worker.say(link_pb2.Envelope(credit=link_pb2.Credit(handle=2, window_rows=0)))
+        answer = asyncio.ensure_future(caller.post("/v2/models/m/infer", {"inputs": [X]}, x_dodona_tenant="red"))
+        while not queue:
+            await asyncio.sleep(0)
+        assert queue.share("blue") == 0.5
+        assert queue.pending("red") == 1
+        worker.say(link_pb2.Envelope(credit=link_pb2.Credit(handle=2, window_rows=1)))
+        assert (await within(answer)).status == 200
 
     served(body)

@@ -1,0 +1,74 @@
+"""Whether a request that finds no free replica can still be answered in time: admit it, or say when to come back.
+
+The model: while requests wait, every replica is busy, so the time between two of its results is what a batch takes,
+with all that belongs to it. Each replica's batches are learned as means that fade exponentially (serving.policy.cost);
+rows over seconds is its pace, and the sum of paces is the rate at which the queue drains. A request then takes
+
+    (rows at replicas + rows ahead in the queue) / rate  +  one batch of its own  +  MARGIN deviations
+
+where the deviation of k batches in a row is sqrt(k) times that of one. A batch that takes much longer than the others
+(a hiccup of the machine) is learned as OUTLIER means, else the margin for it would refuse what is in time after all; a
+replica that has truly become slower is still followed. If this is later than the request is due (its deadline; without
+one the SLO), it is refused, and may come back when the queue has shrunk by as much as it is too late. Refusing what
+would be late anyway keeps goodput near capacity under overload: every second of the runtimes is then spent on answers
+that somebody waits for (compare Zhou et al., "Overload control for scaling WeChat microservices", 2018, which sheds by
+how long requests queue).
+
+Invariants: asked twice it answers the same; nothing is refused while no replica has shown at least LEAST_RUNS
+batches under load; with a shorter queue or more time nobody is refused who was admitted before. It is asked only where
+no replica has room, so whatever it says, replicas stay busy.
+
+What it does not do: take back what was admitted when more urgent requests arrive later (those late then expire in the
+queue, before they cost anything), or guess at a replica that has shown nothing yet: it counts as the mean of the
+others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Final
+
+from serving.policy.cost import RunCost
+
+LEAST_RUNS: Final = 4
+MARGIN: Final = 2.0
+"""Standard deviations; one answer in forty would be later."""
+
+
+OUTLIER: Final = 3.0
+
+
+def plausible_s(pace: RunCost, took_s: float) -> float:
+    """What to learn from a batch that took so long."""
+    return min(took_s, OUTLIER * pace.mean_s) if pace.seen >= LEAST_RUNS else took_s
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """When the answer to one more request is to be expected, seconds from now."""
+
+    expected_s: float
+    latest_s: float
+    """With the margin."""
+    run_s: float
+    """One batch."""
+
+
+def outlook(replicas: Sequence[RunCost], rows_ahead: float, rows: int = 1) -> Outlook | None:
+    """For a request of `rows`, behind `rows_ahead` at replicas and in the queue; None while too little was seen."""
+    known = [replica for replica in replicas if replica.seen >= LEAST_RUNS and replica.mean_s > 0]
+    if not known:
+        return None
+    rate = sum([replica.mean_rows / replica.mean_s for replica in known]) * len(replicas) / len(known)
+    run_s = sum([replica.mean_s for replica in known]) / len(known)
+    own_s = max(run_s, rows * len(replicas) / rate)
+    ahead_s = rows_ahead / rate
+    deviation_s = max([replica.deviation_s for replica in known]) * sqrt(1 + ahead_s / run_s)
+    return Outlook(ahead_s + own_s, ahead_s + own_s + MARGIN * deviation_s, run_s)
+
+
+def retry_after(view: Outlook | None, allowed_s: float) -> float:
+    """0 to admit a request that has `allowed_s` left; else it is refused, and these are the seconds to stay away."""
+    if view is None or view.latest_s <= allowed_s:
+        return 0.0
+    return max(view.run_s, view.latest_s - max(0.0, allowed_s))
