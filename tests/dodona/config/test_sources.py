@@ -101,6 +101,10 @@ def test_empty_blocks_mean_defaults(here):
         ("supervise:\n  nice: 40\n", "supervise.nice: Input should be less than or equal to 19; got 40"),
         ("router: 5\n", "router: Input should be a valid dictionary"),
         ("- a\n", "dodona.yaml: must be a mapping; see `dodona config --explain`"),
+        (
+            "router:\n  grpc_port: 1\n  grpc_port: 2\n",
+            "dodona.yaml: 'grpc_port' is there twice, at line 2 and at line 3; keep one of them",
+        ),
         ("a: b: c\n", "dodona.yaml: not valid YAML at line 1; check the indentation"),
     ],
 )

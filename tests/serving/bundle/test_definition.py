@@ -29,6 +29,10 @@ HEAD = "name: pets\nframework: onnx\n"
         (HEAD + "labels: {stable: 1.10}", 'put the version in quotes: "1.1"'),
         (HEAD + "device: gpu", "model.yaml.device"),
         ("- a list", "must be a mapping"),
+        (
+            HEAD + "labels: {stable: 1}\ndevice: cpu\nlabels: {stable: 2}",
+            "'labels' is there twice, at line 3 and at line 5",
+        ),
         ("name: [", "not valid YAML at line"),
         (HEAD + "a: &x [*x]", "unknown key"),
         ("&a [" * 5000, "not valid YAML"),
