@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import orjson
 from rich.markup import escape
 from rich.progress import track
 
 from dodona.cli.exits import UsageError
-from dodona.cli.rows import as_text, flat, read_rows, records_of, write_rows
+from dodona.cli.misfits import refuse_misfits
+from dodona.cli.rows import as_text, flat, json_value, read_rows, records_of, write_rows
 from dodona.cli.show import console, number, print_json, span, table
 from dodona.client import Client, Description, Prediction
 from serving.errors import Unimplemented
@@ -37,9 +37,9 @@ def parse_json(text: str) -> Any:
     if text == "-":
         text = sys.stdin.read()
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise UsageError(f"--json is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
+        return json_value(text)
+    except ValueError as error:
+        raise UsageError(f"--json: {error}") from None
 
 
 def predict_one(client: Client, model: str, inputs: Any, version: str, answers: Answers) -> None:
@@ -75,6 +75,7 @@ def predict_file(
 ) -> None:
     """All rows are answered before anything is written, so that a failure leaves no half a file."""
     rows = read_rows(file)
+    refuse_misfits(rows, client.metadata(model, version), file)
     size = batch_rows or _batch_rows(client, model, version)
     batches = -(-rows.count // size)
     answered = client.predict_many(model, rows.batches(size), in_flight=in_flight, version=version)

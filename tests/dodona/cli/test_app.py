@@ -77,7 +77,8 @@ def test_config_explains_every_key(run):
     [
         (("predict", "iris"), USAGE, "give the input either as --json"),
         (("predict", "iris", "--json", "{}", "--file", "x.csv"), USAGE, "give the input either as --json"),
-        (("predict", "iris", "--json", "{"), USAGE, "--json is not valid JSON: "),
+        (("predict", "iris", "--json", "{"), USAGE, "--json: not valid JSON: "),
+        (("predict", "iris", "--json", '{"a": 1, "a": 2}'), USAGE, "--json: key 'a' is there twice in one object"),
         (("predict", "iris", "--json", "{}", "--output", "x.csv"), USAGE, "--output goes with --file"),
         (("predict", "iris", "--file", "rows.txt", "--url", "grpc://127.0.0.1:1"), USAGE, "kind .txt are not read"),
         (("predict", "iris", "--file", "rows.csv", "--url", "grpc://127.0.0.1:1"), USAGE, "cannot be read: no such"),
