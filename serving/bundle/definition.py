@@ -52,7 +52,7 @@ class TensorDefinition(Settings):
     datatype: Annotated[str, AfterValidator(_datatype)]
     """Open Inference Protocol datatype: FP32, INT64, BYTES ..."""
     shape: tuple[Annotated[int, Field(ge=-1)], ...] = ()
-    """Extents without the batch dimension; -1 = any."""
+    """Extents without the batch dimension; -1 = any. Left out = as the model file says."""
     columns: tuple[str, ...] = ()
     """Names of the elements of the last dimension, so that records can be sent."""
     labels: tuple[str, ...] = ()

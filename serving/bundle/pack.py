@@ -56,7 +56,8 @@ def pack(
     needed by framework python only. `columns` and `labels`: names of the input's and output's elements, or
     {tensor: names}. `golden_inputs`: an array, frame or {input: array}, examples first, of which `golden_rows` are
     kept, evenly spread; `tolerance` by output, None = the datatype's default. What is empty or None leaves an existing
-    model.yaml as it is.
+    model.yaml as it is. Float inputs of a new model refuse NaN unless the model is XGBoost's, an estimator that answers
+    a row of NaN, described in `inputs`, or has NaN in its `golden_inputs`.
 
     Raises VersionTaken if that version exists, BundleError for all else, naming field and remedy. Nothing is visible
     in the repository unless the whole version is.

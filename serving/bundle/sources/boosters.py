@@ -33,7 +33,7 @@ def booster_source(model: Any) -> Source:
     def write(folder: Path, file: str) -> None:
         booster.save_model(folder / (file or _FILE))
 
-    return Source("xgboost", write, lambda examples: _predict(model, booster, examples), _LIBRARIES)
+    return Source("xgboost", write, lambda examples: _predict(model, booster, examples), True, _LIBRARIES)
 
 
 def _fitted(model: Any) -> Any:

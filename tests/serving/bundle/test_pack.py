@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 import xgboost
 from sklearn.datasets import load_breast_cancer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from serving.bundle.definition import TensorDefinition, read_definition
 from serving.bundle.golden import Golden, Tolerance, read_golden
@@ -155,6 +159,38 @@ def test_no_model_is_packed_that_nothing_can_run(tmp_path: Path) -> None:
     """An object of no known framework, with what to do instead."""
     with pytest.raises(BundleError, match="cannot pack a dict; give a path"):
         pack({}, name="x", repository=tmp_path)
+
+
+def allowed(packed: Packed) -> list[bool]:
+    """Whether each input takes NaN, by model.yaml and by the signature, which must agree."""
+    allows = [tensor.allow_nan for tensor in read_definition(packed.folder.parent / "model.yaml").inputs]
+    assert not allows or allows == [tensor.allow_nan for tensor in packed.signature.inputs]
+    return [tensor.allow_nan for tensor in packed.signature.inputs]
+
+
+def test_a_new_model_refuses_missing_values_unless_it_takes_them_on_purpose(tmp_path: Path, classifier: Any) -> None:
+    """XGBoost does, an estimator with an imputer in front does, and examples with a missing value say so."""
+    linear = make_pipeline(StandardScaler(), LogisticRegression()).fit(ROWS, TARGET)
+    imputing = make_pipeline(SimpleImputer(), LogisticRegression(max_iter=5000)).fit(ROWS, TARGET)
+    holed = np.array([[1, np.nan, 3]], np.float32)
+    assert allowed(pack(doubling_model(), name="plain", repository=tmp_path)) == [False]
+    assert allowed(pack(doubling_model(), name="named", repository=tmp_path, columns=["a", "b", "c"])) == [False]
+    assert allowed(pack(doubling_model(), name="holed", repository=tmp_path, golden_inputs=holed)) == [True]
+    assert allowed(pack(linear, name="linear", repository=tmp_path)) == [False]
+    assert allowed(pack(linear, name="proved", repository=tmp_path, golden_inputs=ROWS)) == [False]
+    assert allowed(pack(imputing, name="imputing", repository=tmp_path)) == [True]
+    assert allowed(pack(classifier, name="trees", repository=tmp_path)) == [True]
+    assert allowed(pack_echo(tmp_path, "mine")) == [True]
+
+
+def test_a_packed_default_does_not_bind_the_next_version(tmp_path: Path) -> None:
+    """The shape stays the file's to say, and what the owner changes in model.yaml stays changed."""
+    pack(doubling_model(), name="twice", repository=tmp_path)
+    path = tmp_path / "twice" / "model.yaml"
+    path.write_text(path.read_text().replace("allow_nan: false", "allow_nan: true"))
+    packed = pack(doubling_model(width=4), name="twice", repository=tmp_path)
+    assert allowed(packed) == [True]
+    assert packed.signature.inputs[0].shape == (4,)
 
 
 def test_what_is_published_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
