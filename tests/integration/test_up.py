@@ -132,7 +132,9 @@ def test_predict_a_file(dodona, folder):
     assert lines[1:] == [f"{number},{-number}" for number in range(1000)]
     rows = json.loads(dodona("predict", "echo", "--file", "rows.csv", "--raw", "--keep-inputs").stdout)
     assert rows["rows"][7] == {"a": 7, "b": -7, "x[a]": 7.0, "x[b]": -7.0}
-    assert "1000 rows in 4 requests" in dodona("predict", "echo", "--file", "rows.csv", "--table").stderr
+    same = dodona("predict", "echo", "--file", "rows.csv", "--output", "./rows.csv")
+    assert (same.exit_code, "is the file that --file reads" in same.stderr) == (2, True)
+    assert "1000 rows in 4 requests, " in dodona("predict", "echo", "--file", "rows.csv", "--table").stderr
 
 
 @pytest.mark.parametrize(
