@@ -33,7 +33,7 @@ def test_a_shape_that_is_left_out_is_the_models() -> None:
     assert reconcile(FOUND, (age, tensor("text", "BYTES", 2)), "inputs")[0] == TensorSpec(
         "age", "FP32", (-1,), allow_nan=False
     )
-    with pytest.raises(BundleError, match="in the model, \\[\\] in model.yaml"):
+    with pytest.raises(BundleError, match=r"in the model, \[\] in model\.yaml"):
         reconcile(FOUND, (tensor("age", "FP32"), tensor("text", "BYTES", 2)), "inputs")
 
 
