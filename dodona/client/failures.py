@@ -16,6 +16,8 @@ _UNREACHED: Final = (
     "errors resolving",
     "ssl_error",
 )
+# What it says where something listens that is no HTTP/2 server, such as our REST port.
+_OTHER_PROTOCOL: Final = ("failed parsing http/2", "settings frame")
 # How it words a deadline that passed here, before the server's own answer came.
 _LATE: Final = ("", "deadline exceeded", "stream removed (deadline exceeded)")
 _LOST: Final = ("socket closed", "connection reset", "stream removed", "broken pipe", "goaway", "recvmsg", "endpoint")
@@ -33,6 +35,14 @@ def translate(
 def _error(code: int, details: str, metadata: Mapping[str, str], address: str, timeout_s: float) -> DodonaError:
     text = details.lower()
     if code == Status.UNAVAILABLE and "x-request-id" not in metadata:
+        if any(words in text for words in _OTHER_PROTOCOL):
+            meant = (
+                "did you mean port 8001?" if address.endswith(":8000") else "REST and metrics have ports of their own"
+            )
+            return Unavailable(
+                f"nothing answers at {address} in gRPC, what listens there speaks another protocol ({meant})",
+                remedy="give the gRPC address as url= or DODONA_URL",
+            )
         if any(start in text for start in _UNREACHED):
             return Unavailable(
                 f"nothing answers at {address}",
