@@ -87,5 +87,5 @@ def test_a_version_is_text_or_a_whole_number(given: str | int, text: str) -> Non
 @pytest.mark.parametrize("given", [1.1, True, None, ["3"]])
 def test_what_names_no_version_is_refused(given: object) -> None:
     """1.10 would be 1.1, and None could mean anything."""
-    with pytest.raises(InvalidRequest, match="^version: .* is no version; send text or a whole number"):
+    with pytest.raises(InvalidRequest, match=r"^version: .* is no version; send text or a whole number"):
         version_text(given)  # type: ignore[arg-type]

@@ -63,7 +63,7 @@ def test_each_failure_has_its_class_and_text(
     ],
 )
 def test_a_port_of_another_protocol_is_called_that(details: str) -> None:
-    """The REST port asked in gRPC: no text of the library's, the port that was meant, and the exit code of no answer."""
+    """The REST port asked in gRPC: the port that was meant, and the exit code of no answer."""
     raised = translate(Status.UNAVAILABLE, details, {}, address="grpc://h:8000", timeout_s=2.0, request_id="")
     assert str(raised).startswith(
         "nothing answers at grpc://h:8000 in gRPC, what listens there speaks another protocol"

@@ -103,7 +103,7 @@ def test_a_version_may_be_a_number(server: OipServer) -> None:
         assert client.predict("sum", RECORD, version=1).version == "1"
         assert client.metadata("sum", 1).name == "sum"
         assert client.ready("sum", 1)
-        with pytest.raises(InvalidRequest, match="version: 1.5 is no version"):
+        with pytest.raises(InvalidRequest, match=r"version: 1\.5 is no version"):
             client.predict("sum", RECORD, version=1.5)  # type: ignore[arg-type]
 
 
