@@ -16,6 +16,9 @@ from serving.link.address import parse_address
 from serving.link.framing import DEFAULT_MAX_FRAME_BYTES, FrameReader, LinkError, encode
 
 _FIRST_DELAY_S: Final = 0.05
+# A router that said goodbye ends or starts again on purpose: that it is away is no fault for so long.
+_RETURN_S: Final = 15.0
+_GOODBYE: Final = "the router said goodbye: "
 _log = logging.getLogger(__name__)
 
 
@@ -71,15 +74,19 @@ class LinkClient:
 
     async def run(self) -> None:
         """Keep the link up until cancelled; cancelling closes the connection after what was sent is written."""
+        loop = asyncio.get_running_loop()
         delay_s = _FIRST_DELAY_S
-        refusal = ""
+        refusal = (0, "")
+        expected_until = 0.0
         while True:
             reason, welcomed = await self._connect_once()
             if welcomed:
                 delay_s = _FIRST_DELAY_S
-            if reason != refusal:  # a router that is away for an hour is one line, not thousands
-                _log.warning("link lost", extra={"router": self.address, "reason": reason})
-                refusal = reason
+                expected_until = loop.time() + _RETURN_S if reason.startswith(_GOODBYE) else 0.0
+            level = logging.INFO if loop.time() < expected_until else logging.WARNING
+            if (level, reason) != refusal:  # a router that is away for an hour is two lines, not thousands
+                _log.log(level, "link lost", extra={"router": self.address, "reason": reason})
+                refusal = (level, reason)
             await asyncio.sleep(delay_s * self._random.uniform(0.5, 1.0))
             delay_s = min(delay_s * 2, self._max_delay_s)
 
@@ -165,7 +172,7 @@ class _Connection(asyncio.Protocol):
                 reply = link_pb2.Heartbeat(sequence=envelope.heartbeat.sequence, reply=True)
                 self.write(link_pb2.Envelope(heartbeat=reply))
         elif kind == "goodbye":
-            self._end(f"the router said goodbye: {envelope.goodbye.reason}")
+            self._end(f"{_GOODBYE}{envelope.goodbye.reason}")
         elif kind == "welcome":
             self.welcomed = True
             self._peer.welcomed(envelope.welcome)

@@ -249,8 +249,10 @@ def test_sigterm_answers_what_was_accepted(tmp_path, signals):
         assert [answer.outputs["x"].tolist() for answer in answers] == [[[1.0, 2.0]]]
         up.event("stopped")
         assert up.ended() == 0
+        assert [event["event"] for event in up.events][-2:] == ["draining", "stopped"]
         assert all_gone(processes)
         assert not (tmp_path / ".dodona" / "addresses.json").exists()
+        assert '"level":"warning"' not in up.log.read_text()
 
 
 def test_second_signal_ends_everything_at_once(tmp_path):
@@ -266,6 +268,7 @@ def test_second_signal_ends_everything_at_once(tmp_path):
         up.send(signal.SIGINT)
         up.event("stopped")
         assert up.ended() == 0
+        assert [event["event"] for event in up.events][-2:] == ["draining", "stopped"]
         assert all_gone(processes)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from dodona.cli.serving import Output
+from dodona.cli.serving import Output, say_what_to_do
 from dodona.cli.show import number, print_models, print_table, print_workers, reasons, signatures, span, version_as_json
 from protos import admin_pb2
 from serving.agent.plan import VersionStatus
@@ -75,6 +75,27 @@ def test_scripts_get_one_object_a_line(capsys):
             "load_s": 0.0,
         },
     ]
+
+
+def test_versions_of_a_cluster_that_ends_are_no_news(capsys):
+    """Their workers go because they are meant to: nothing is LOADING, nothing was lost."""
+    output, cluster = Output(as_json=True), Cluster([version(State.READY)])
+    output.changed(cluster)
+    output.ending(asked=True)
+    cluster.versions = [version(State.LOADING, "its worker was lost, starting another")]
+    output.changed(cluster)
+    assert [json.loads(line)["event"] for line in lines(capsys)] == ["version", "draining"]
+
+
+@pytest.mark.parametrize("repository", ["./nosuch", "."])
+def test_nothing_to_serve_is_said_once(repository, tmp_path, monkeypatch, capsys):
+    """The repository is named once, with what is wrong with it."""
+    monkeypatch.chdir(tmp_path)
+    fault = "repository .: cannot be listed: not a folder" if repository == "." else "repository ./nosuch: is not there"
+    say_what_to_do(Output(as_json=False), repository, fault)
+    first = lines(capsys)[0]
+    said = "repository .: cannot be listed: not a folder" if repository == "." else "./nosuch does not exist."
+    assert first == f"Nothing to serve yet: {said}"
 
 
 @pytest.mark.parametrize(
