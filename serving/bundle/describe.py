@@ -109,6 +109,14 @@ def _named(tensors: Sequence[TensorDefinition], names: Names, what: str) -> list
             field=what,
             remedy="use one of their names",
         )
+    for tensor in tensors:
+        given, extent = len(chosen.get(tensor.name, ())), tensor.shape[-1] if tensor.shape else 1
+        if given and what == "columns" and extent not in (-1, given):
+            raise BundleError(
+                f"{given} columns for {extent} elements of {tensor.name}",
+                field=what,
+                remedy=f"the model takes {extent}",
+            )
     plain = [tensor.model_dump(exclude_defaults=True) for tensor in tensors]
     return [tensor | ({what: tuple(chosen[tensor["name"]])} if tensor["name"] in chosen else {}) for tensor in plain]
 

@@ -178,6 +178,10 @@ def _loaded(bundle: Bundle) -> Iterator[tuple[Runtime, Signature]]:
     runtime = create(bundle.definition.framework)
     try:
         yield runtime, runtime.load(bundle)
+    except BundleError as error:
+        # The hidden folder that it was loaded from is ours, and gone by the time anyone reads this.
+        text = error.message.replace(f"{bundle.folder}/", "")
+        raise BundleError(text, field=error.field, remedy=error.remedy) from error
     finally:
         runtime.close()
 

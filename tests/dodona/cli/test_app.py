@@ -11,14 +11,18 @@ from dodona.cli.app import app
 from dodona.cli.exits import BROKEN, FAILED, RETRY, UNREACHABLE, USAGE, UsageError, told
 from dodona.cluster import ClusterError
 from serving import errors
+from tests.serving.bundle.makers import doubling_model
 
+ONNX, GOLDEN = "model.onnx", "golden.csv"
 COMMANDS = ("up", "pack", "verify", "models", "predict", "status", "config", "version")
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Run a command in an empty folder with a clean environment."""
+    """Run a command in a folder with a model and too few columns of examples, and with a clean environment."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / ONNX).write_bytes(doubling_model().SerializeToString())
+    (tmp_path / GOLDEN).write_text("a,b\n1,2\n")
     for name in ("DODONA_URL", "DODONA_CONFIG", "DODONA_TRACEBACK"):
         monkeypatch.delenv(name, raising=False)
     runner = CliRunner()
@@ -92,7 +96,18 @@ def test_config_explains_every_key(run):
         (("pack", "nosuch.onnx", "--name", "x"), USAGE, "nosuch.onnx does not exist"),
         (("pack", "--name", "x", "--framework", "caffe"), USAGE, "use one of onnx, xgboost, python, echo"),
         (("pack", "--name", "x", "--framework", "onnx"), USAGE, "a file to pack is missing"),
-        (("pack", "--name", "a/b", "--framework", "echo"), FAILED, "name: 'a/b' is not allowed"),
+        (("pack", "--name", "my model", "--framework", "echo"), USAGE, "--name 'my model' cannot be used; letters"),
+        (
+            ("pack", ONNX, "--name", "x", "--repository", "/proc/x"),
+            FAILED,
+            "repository: /proc/x cannot be made: No such",
+        ),
+        (
+            ("pack", __file__, "--name", "x", "--framework", "xgboost"),
+            FAILED,
+            "test_app.py is no XGBoost model: Invalid ",
+        ),
+        (("pack", ONNX, "--name", "x", "--golden", GOLDEN), USAGE, "2 columns for 3 elements of x; the model takes 3"),
         (("verify", "nosuch"), USAGE, "nosuch is no folder"),
         (("verify", "."), USAGE, "there is no model in ."),
         (("predict", "--nonsense"), USAGE, "No such option"),

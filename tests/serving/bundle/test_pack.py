@@ -22,7 +22,7 @@ from serving.bundle.pack import pack
 from serving.bundle.packing import Packed
 from serving.bundle.publish import VersionTaken
 from serving.errors import BundleError
-from tests.serving.bundle.makers import EXAMPLES, doubling_model, pack_echo, write_triton
+from tests.serving.bundle.makers import EXAMPLES, VECTOR, doubling_model, pack_echo, write_triton
 
 FRAME = load_breast_cancer(as_frame=True)
 ROWS: Any = np.ascontiguousarray(FRAME.data, np.float32)
@@ -203,3 +203,34 @@ def test_what_is_published_has_the_permissions_of_the_umask(tmp_path: Path) -> N
     for path in (packed.folder.parent, packed.folder):
         assert path.stat().st_mode & 0o777 == 0o755
     assert (packed.folder / "MANIFEST.json").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_model_that_cannot_be_loaded_is_named_without_our_hidden_folder(tmp_path: Path) -> None:
+    """The text is about the user's file; the folder it was tried in has gone."""
+    (tmp_path / "bad.onnx").write_text("nonsense")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "model.py").write_text(
+        "class Own:\n    def load(self, folder): open(folder / 'weights.txt')\n    def predict(self, inputs): pass\n"
+    )
+    with pytest.raises(BundleError, match=r"Load model from model\.onnx failed"):
+        pack(tmp_path / "bad.onnx", name="x", repository=tmp_path / "models")
+    with pytest.raises(BundleError, match=r"No such file .*: 'weights\.txt'; put the files that it reads beside it"):
+        pack(
+            tmp_path / "own",
+            name="x",
+            repository=tmp_path / "models",
+            framework="python",
+            class_="model:Own",
+            inputs=[VECTOR],
+            outputs=[VECTOR],
+        )
+
+
+def test_a_saved_booster_that_is_none_has_its_cause(tmp_path: Path) -> None:
+    """XGBoost's reason, without its source file and stack."""
+    (tmp_path / "x.ubj").write_text("garbage")
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(BundleError, match=r"x\.ubj is no XGBoost model: Invalid model format in: .*; use save_model"):
+        pack(tmp_path / "x.ubj", name="x", repository=tmp_path / "models")
+    with pytest.raises(BundleError, match=r"x\.json is no XGBoost model: Invalid cast, from Null to Object; use"):
+        pack(tmp_path / "x.json", name="x", repository=tmp_path / "models")
