@@ -284,16 +284,17 @@ def test_no_process_outlives_a_killed_parent(tmp_path):
         assert all_gone(processes)
 
 
-def test_taken_port_is_one_line(tmp_path):
-    """A port that is in use is named, with the exit code of a failure, and nothing is left running."""
+@pytest.mark.parametrize("options", [(), ("--log-file", "-")])
+def test_taken_port_is_one_line(tmp_path, options):
+    """A port that is in use is named with its option, with the exit code of a failure, wherever the log goes."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with Up(tmp_path, "--grpc-port", str(port)) as up:
+        with Up(tmp_path, "--grpc-port", str(port), *options) as up:
             assert up.ended() == 1
             complaint = up.stderr()
     assert complaint.count("\n") == 1
-    assert "cannot listen" in complaint
-    assert str(port) in complaint
+    assert f"cannot listen on 127.0.0.1:{port}: something else listens there" in complaint
+    assert "choose another port with --grpc-port" in complaint
 
 
 def test_empty_folder_says_what_to_do(tmp_path):
