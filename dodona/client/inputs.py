@@ -100,6 +100,8 @@ def _transposed(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def _single(value: Any, model: Description) -> Tensors:
+    if isinstance(value, list | tuple) and not value and model.signature.batched:
+        raise InvalidRequest("there are no rows", field="inputs", remedy=_takes(model))
     if len(model.inputs) != 1:
         raise InvalidRequest(
             f"one array given, but {model.name} has {len(model.inputs)} inputs", field="inputs", remedy=_takes(model)

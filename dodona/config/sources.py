@@ -133,6 +133,8 @@ def _leaves(values: Mapping[str, Any], prefix: Path = ()) -> Iterator[tuple[Path
 
 
 def _naming_the_source(error: ConfigurationError, sources: Mapping[Path, str]) -> ConfigurationError:
-    source = sources.get(tuple(error.field.split(".")), "")
+    path = tuple(error.field.split("."))
+    # A wrong block is named by its own path, the sources are those of the values in it.
+    source = sources.get(path) or next((text for key, text in sources.items() if key[: len(path)] == path), "")
     field = error.field if not source else f"{source}: {error.field}"
     return ConfigurationError(error.message, field=field, remedy=error.remedy)

@@ -17,7 +17,16 @@ from serving.yaml_text import fault_of, parse_yaml
 
 # Names appear in URLs, metric labels, folders: no separators, nothing to escape, no hidden files.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+NAME_RULE: Final = "letters, digits, dot, dash and underscore, 128 at most, the first a letter or digit"
+
+
+def _name(value: str) -> str:
+    if not is_name(value):
+        raise ValueError(f"is no name; use {NAME_RULE}")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
 Framework = Literal["onnx", "xgboost", "python", "echo"]
 MAX_DEFINITION_BYTES: Final = 1024 * 1024
 
@@ -39,7 +48,13 @@ def _version(value: object) -> object:
     return str(value) if isinstance(value, int | datetime.date) else value
 
 
-Version = Annotated[str, StringConstraints(pattern=NAME_PATTERN), BeforeValidator(_version)]
+Version = Annotated[str, BeforeValidator(_version), AfterValidator(_name)]
+
+
+def _device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda:\d+", value):
+        raise ValueError("is no device; use auto, cpu or cuda:N with the number of a GPU")
+    return value
 
 
 def _inner_path(value: str) -> str:
@@ -95,7 +110,7 @@ class ModelDefinition(Settings):
     """Empty = as the model file says."""
     outputs: tuple[TensorDefinition, ...] = ()
     batching: Batching = Batching()
-    device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda:\d+)$")] = "auto"
+    device: Annotated[str, AfterValidator(_device)] = "auto"
     """auto = the first GPU if there is one, else the CPU; cuda:N fails clearly where there is none."""
     default_timeout_s: Annotated[float, Field(ge=0)] = 0.0
     """Seconds a request without a deadline of its own may take; 0 = the router's default."""

@@ -37,7 +37,7 @@ def test_every_command_has_help(run, command):
     assert command in result.stdout
 
 
-@pytest.mark.parametrize("command", ["up", "pack", "verify", "models", "predict", "status", "config"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_examples(run, command):
     """Help shows lines to copy."""
     assert f"dodona {command}" in run(command, "--help").stdout.partition("Examples")[2]
@@ -167,13 +167,15 @@ def test_error_with_a_request_id_shows_it():
 def test_version_names_what_is_installed(run):
     """Text for people, JSON for scripts."""
     assert run("version").stdout.startswith("dodona ")
+    assert run("--version").stdout == run("version").stdout.splitlines()[0] + "\n"
     assert json.loads(run("version", "--json").stdout)["dodona"]
 
 
-def test_exit_codes_are_distinct_and_documented():
-    """The guide lists every code."""
+def test_exit_codes_are_distinct_and_documented(run):
+    """The guide and the help list every code."""
     from pathlib import Path
 
     guide = (Path(__file__).parents[3] / "docs" / "guides" / "cli.md").read_text()
     for code in (0, FAILED, USAGE, UNREACHABLE, BROKEN, RETRY, 130):
         assert f"| {code} |" in guide
+        assert f" {code} " in run("--help").stdout

@@ -27,7 +27,8 @@ HEAD = "name: pets\nframework: onnx\n"
         (HEAD + "inputs: [{name: x, datatype: FP32}, {name: x, datatype: FP32}]", "more than one tensor is called x"),
         (HEAD + "inputs: [{name: x, datatype: FP32, shape: [2], columns: [a]}]", "1 columns for 2 elements"),
         (HEAD + "labels: {stable: 1.10}", 'put the version in quotes: "1.1"'),
-        (HEAD + "device: gpu", "model.yaml.device"),
+        (HEAD + "device: gpu", "model.yaml.device: is no device; use auto, cpu or cuda:N"),
+        ("name: my model\nframework: onnx", "model.yaml.name: is no name; use letters, digits"),
         ("- a list", "must be a mapping"),
         (
             HEAD + "labels: {stable: 1}\ndevice: cpu\nlabels: {stable: 2}",
