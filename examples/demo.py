@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(f"logs: {asked.work}/run/dodona.log", highlight=False, soft_wrap=True)
         return 1
     console.print(
-        f"[green]all answers right[/], cluster stopped, {time.monotonic() - started:.0f} s in all. Next:"
+        "[green]all answers as the models in memory give them[/], cluster stopped, "
+        f"{time.monotonic() - started:.0f} s in all. Next:"
         " `python -m examples.train`, then `dodona up`",
         highlight=False,
         soft_wrap=True,

@@ -169,7 +169,11 @@ def wine(folder: Path) -> Trained:
         description="Which cultivar a wine was made of.",
         declared={
             "class_": "model:WineClassifier",
-            "inputs": [TensorDefinition(name="measurements", datatype="FP32", shape=(len(columns),), columns=columns)],
+            "inputs": [
+                TensorDefinition(
+                    name="measurements", datatype="FP32", shape=(len(columns),), columns=columns, allow_nan=False
+                )
+            ],
             "outputs": [
                 TensorDefinition(name="cultivar", datatype="BYTES", shape=(1,)),
                 TensorDefinition(name="probabilities", datatype="FP32", shape=(3,), labels=tuple(classes)),

@@ -81,6 +81,8 @@ class Rest(Settings):
 
 
 class Admission(Settings):
+    """What becomes of requests that could not be answered in time."""
+
     enabled: bool = True
     """Whether a request that cannot meet its deadline (without one, the model's SLO) behind those that wait is refused
     at once, with a delay after which to try again."""

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from serving.errors import ConfigurationError, DodonaError
 
@@ -37,8 +38,15 @@ def validate(
         if first["type"] == "extra_forbidden":
             message, remedy = "unknown key", _suggest(cls, [str(part) for part in first["loc"]])
         else:
-            message, remedy = first["msg"].removeprefix("Value error, "), f"got {_short(first['input'])}"
+            message, remedy = _plain(first), f"got {_short(first['input'])}"
         raise error(message, field=field, remedy=remedy) from None
+
+
+def _plain(fault: ErrorDetails) -> str:
+    """Pydantic's text, without the names of its types and ours."""
+    if fault["type"] in ("model_type", "dict_type", "model_attributes_type"):
+        return "must be a block of keys with their values"
+    return fault["msg"].removeprefix("Value error, ")
 
 
 def _suggest(cls: type[BaseModel], path: list[str]) -> str:

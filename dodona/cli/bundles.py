@@ -142,6 +142,7 @@ def _print_report(report: "VerifyReport") -> None:
 
     marks = {"ok": "[green]ok[/]", "failed": "[red]failed[/]", "skipped": "[dim]skipped[/]"}
     out = console()
-    out.print(f"[bold]{escape(str(report.spec))}[/] {'can be served' if report.ok else '[red]cannot be served[/]'}")
+    name = escape(str(report.spec) if report.spec.version else report.spec.name)
+    out.print(f"[bold]{name}[/] {'can be served' if report.ok else '[red]cannot be served[/]'}")
     for check in report.checks:
         out.print(f"  {check.name:<12}{marks[str(check.outcome)]}  {escape(check.text)}")

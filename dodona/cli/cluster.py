@@ -86,7 +86,7 @@ def status(
             }
         )
     else:
-        from dodona.cli.show import workers_table
+        from dodona.cli.show import print_workers
 
         out = console()
         draining = " [yellow]draining[/]" if answer.draining else ""
@@ -94,7 +94,7 @@ def status(
         for listener in answer.listeners:
             out.print(f"  {listener.protocol:<8} {escape(listener.address)}")
         out.print(f"  requests {answer.pending} waiting, {answer.in_flight} at workers\n")
-        out.print(workers_table(answer.workers))
+        print_workers(answer.workers)
         out.print()
         _print_models(answer.models)
     _exit_if_broken(answer.models)
@@ -109,10 +109,10 @@ def _status(url: str | None, config: "Path | None", timeout_s: float) -> "admin_
 
 
 def _print_models(models: "Sequence[admin_pb2.ModelVersion]", *, signed: bool = False) -> None:
-    from dodona.cli.show import console, models_table, reasons, signatures
+    from dodona.cli.show import console, print_models, reasons, signatures
 
     out = console()
-    out.print(models_table(models))
+    print_models(models)
     for line in (*(signatures(models) if signed else ()), *reasons(models)):
         out.print(line)
 

@@ -25,7 +25,7 @@ async def example_calls(cluster: LocalCluster) -> list[str]:
 
 
 def calls_for(model: Description, grpc: str, http: str) -> list[str]:
-    """The same one-row request of zeros by our command and by curl."""
+    """The same one-row request of zeros by our command, as a record where the columns have names, and by curl."""
     url = "" if grpc == "127.0.0.1:8001" else f" --url grpc://{grpc}"
     record = {tensor.name: _zeros(tensor, model) for tensor in model.inputs}
     request = {
@@ -41,9 +41,22 @@ def calls_for(model: Description, grpc: str, http: str) -> list[str]:
     }
     return [
         "dodona models" + url,
-        f"dodona predict {model.name}{url} --json '{_json(record)}'",
+        f"dodona predict {model.name}{url} --json '{_quoted(_json(_record(model) or record))}'",
         f"curl -s http://{http}/v2/models/{model.name}/infer -d '{_json(request)}'",
     ]
+
+
+def _record(model: Description) -> dict[str, Any]:
+    """One row by the names of its columns; empty where an input has none."""
+    if not all(tensor.columns and len(tensor.shape) == 1 for tensor in model.inputs):
+        return {}
+    zeros = {tensor.name: {"BYTES": "", "BOOL": False}.get(tensor.datatype, 0) for tensor in model.inputs}
+    return {column: zeros[tensor.name] for tensor in model.inputs for column in tensor.columns}
+
+
+def _quoted(text: str) -> str:
+    """For the inside of single quotes in a shell."""
+    return text.replace("'", "'\\''")
 
 
 def _size(model: Description) -> int:

@@ -7,9 +7,10 @@ import numpy as np
 
 from dodona.cli.exits import UsageError
 from dodona.cli.rows import read_rows
-from serving.bundle.definition import Framework, read_definition
+from serving.bundle.definition import Framework, is_name, read_definition
 from serving.bundle.pack import pack
 from serving.bundle.packing import Packed
+from serving.errors import BundleError
 
 
 def pack_file(
@@ -40,16 +41,23 @@ def pack_file(
     if model is None:
         given["framework"] = "echo"
     examples, columns = _examples(golden) if golden is not None else (None, ())
-    return pack(
-        model,
-        name=name,
-        repository=repository,
-        version=version,
-        golden_inputs=examples,
-        columns=columns,
-        golden_rows=golden_rows,
-        **given,
-    )
+    if not is_name(name):
+        raise UsageError(f"--name {name!r} cannot be used; letters, digits, dot, dash and underscore can, 128 at most")
+    try:
+        return pack(
+            model,
+            name=name,
+            repository=repository,
+            version=version,
+            golden_inputs=examples,
+            columns=columns,
+            golden_rows=golden_rows,
+            **given,
+        )
+    except BundleError as error:
+        if error.field != "columns":
+            raise
+        raise UsageError(f"--golden {golden} does not fit the model: {error.message}; {error.remedy}") from None
 
 
 def _examples(path: Path) -> tuple[Any, tuple[str, ...]]:

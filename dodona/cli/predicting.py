@@ -1,20 +1,20 @@
 """What `dodona predict` does: read, ask, show."""
 
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import orjson
 from rich.markup import escape
 from rich.progress import track
 
 from dodona.cli.exits import UsageError
-from dodona.cli.rows import as_text, flat, read_rows, records_of, write_rows
-from dodona.cli.show import console, number, print_json, span, table
+from dodona.cli.misfits import refuse_misfits
+from dodona.cli.rows import as_text, flat, json_value, read_rows, records_of, write_rows
+from dodona.cli.show import console, number, print_json, print_table, span
 from dodona.client import Client, Description, Prediction
 from serving.errors import Unimplemented
 from serving.tensors import Array
@@ -37,9 +37,9 @@ def parse_json(text: str) -> Any:
     if text == "-":
         text = sys.stdin.read()
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise UsageError(f"--json is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
+        return json_value(text)
+    except ValueError as error:
+        raise UsageError(f"--json: {error}") from None
 
 
 def predict_one(client: Client, model: str, inputs: Any, version: str, answers: Answers) -> None:
@@ -74,11 +74,16 @@ def predict_file(
     in_flight: int,
 ) -> None:
     """All rows are answered before anything is written, so that a failure leaves no half a file."""
+    if answers.output is not None and answers.output.resolve() == file.resolve():
+        raise UsageError(f"--output {answers.output} is the file that --file reads; name another")
     rows = read_rows(file)
+    refuse_misfits(rows, client.metadata(model, version), file)
+    began = time.monotonic()
     size = batch_rows or _batch_rows(client, model, version)
     batches = -(-rows.count // size)
     answered = client.predict_many(model, rows.batches(size), in_flight=in_flight, version=version)
     predictions = list(_progress(answered, batches, f"{rows.count} rows"))
+    took_s = time.monotonic() - began
     versions = sorted({prediction.version for prediction in predictions})
     outputs = {
         name: np.concatenate([prediction.outputs[name] for prediction in predictions])
@@ -95,10 +100,13 @@ def predict_file(
         plain = {name: column.tolist() for name, column in columns.items()}
         print_json({"model": model, "versions": versions, "rows": records_of(plain)})
     if answers.output is not None or answers.table:
-        busy_s = sum(prediction.elapsed_s for prediction in predictions)
         where = f" to {answers.output}" if answers.output else ""
-        text = f"{rows.count} rows in {len(predictions)} requests{where}, {span(busy_s)} of waiting, "
+        text = f"{_counted(rows.count, 'row')} in {_counted(len(predictions), 'request')}{where}, {span(took_s)}, "
         console(error=True).print(escape(f"{text}{model} {', '.join(versions)}"), style="dim")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def element_names(description: Description) -> Mapping[str, tuple[str, ...]]:
@@ -123,13 +131,11 @@ def _progress(answered: Iterable[Prediction], batches: int, text: str) -> Iterab
 def _print_columns(columns: Mapping[str, Array]) -> None:
     names = list(columns)[:_SHOWN_COLUMNS]
     rows = list(zip(*(columns[name] for name in names), strict=True))
-    out = console()
-    shown = table(
-        [escape(name) for name in names],
-        ([escape(number(value)) for value in row] for row in islice(rows, _SHOWN_ROWS)),
+    heads = [escape(name) for name in names]
+    shown = print_table(
+        heads, [[escape(number(value)) for value in row] for row in rows[:_SHOWN_ROWS]], sheds=heads[:0:-1]
     )
-    out.print(shown)
-    left_rows, left_columns = len(rows) - _SHOWN_ROWS, len(columns) - len(names)
+    left_rows, left_columns = len(rows) - _SHOWN_ROWS, len(columns) - shown
     if left_rows > 0 or left_columns > 0:
         more = [f"{left} more {what}" for left, what in ((left_rows, "rows"), (left_columns, "columns")) if left > 0]
-        out.print(f"[dim]... {' and '.join(more)}; --output FILE writes all[/]")
+        console().print(f"[dim]... {' and '.join(more)}; --output FILE writes all[/]")

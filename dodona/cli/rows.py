@@ -1,5 +1,6 @@
 """Rows of a file as named columns, and answers as rows of a file: .csv, .json, .jsonl, .parquet."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +58,33 @@ def _from_table(path: Path, kind: str) -> dict[str, Array]:
         from pyarrow import csv
 
         table = csv.read_csv(path)
+        _check_separator(table)
     else:
         from pyarrow import parquet
 
         table = parquet.read_table(path)
+    _check_names(table.column_names)
     return {name: _array(column.to_pylist() if _nested(column) else column) for name, column in _named(table)}
+
+
+def _check_separator(table: Any) -> None:
+    """A file with other separators is one wide column to a reader of commas."""
+    if len(table.column_names) != 1 or not table.num_rows:
+        return
+    name, first = table.column_names[0], str(table.columns[0][0])
+    for separator, called in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if separator in name and name.count(separator) == first.count(separator):
+            raise ValueError(f"its values are separated by {called}; separate them by commas")
+
+
+def _check_names(names: list[str]) -> None:
+    for position, name in enumerate(names, start=1):
+        if not name:
+            raise ValueError(
+                f"column {position} has no name; if it is the index that pandas writes, write it with index=False"
+            )
+        if names.index(name) != position - 1:
+            raise ValueError(f"column {name!r} is there twice, as columns {names.index(name) + 1} and {position}")
 
 
 def _named(table: Any) -> Iterator[tuple[str, Any]]:
@@ -82,13 +105,32 @@ def _from_json(path: Path) -> dict[str, Array]:
     """A list of records, one record a line, or a mapping of columns."""
     raw = path.read_bytes()
     if path.suffix.lower() == ".jsonl":
-        return _from_records([orjson.loads(line) for line in raw.splitlines() if line.strip()])
-    values = orjson.loads(raw)
+        lines = enumerate(raw.splitlines(), start=1)
+        return _from_records([json_value(line, number) for number, line in lines if line.strip()])
+    values = json_value(raw)
     if isinstance(values, list):
         return _from_records(values)
     if not isinstance(values, dict):
         raise ValueError("neither a list of records nor a mapping of columns")
     return {str(name): _column(value) for name, value in values.items()}
+
+
+def json_value(raw: bytes | str, first_line: int = 1) -> Any:
+    """Raises ValueError: not JSON, with line and column; or a key that is there twice, of which readers keep one."""
+    try:
+        values = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        line = error.lineno + first_line - 1
+        raise ValueError(f"not valid JSON: {error.msg} (line {line}, column {error.colno})") from None
+    json.loads(raw, object_pairs_hook=lambda pairs: _check_keys(pairs, first_line))
+    return values
+
+
+def _check_keys(pairs: list[tuple[str, Any]], line: int) -> None:
+    if len(dict(pairs)) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {twice!r} is there twice in one object{f' (line {line})' if line > 1 else ''}")
 
 
 def _from_records(records: list[Any]) -> dict[str, Array]:

@@ -37,6 +37,7 @@ class Output:
         self._told: dict[ModelSpec, tuple[State, str]] = {}
         self._fault = ""
         self._spinner: Status | None = None
+        self._ending = False
 
     def say(self, markup: str = "") -> None:
         """For people only."""
@@ -60,8 +61,17 @@ class Output:
             yield
         self._spinner = None
 
+    def ending(self, *, asked: bool) -> None:
+        """From now on versions lose their workers because they are meant to; that is no news. `asked`: by a signal."""
+        self._ending = True
+        if asked:
+            self.event("draining")
+
     def changed(self, cluster: LocalCluster) -> None:
-        """A line for every version whose state or reason is new, and for those that went."""
+        """A line for every version whose state or reason is new, and for those that went; none while the cluster
+        ends."""
+        if self._ending:
+            return
         if cluster.repository_fault != self._fault:
             self._fault = cluster.repository_fault
             self.event("repository", fault=self._fault)
@@ -122,8 +132,7 @@ async def serve(settings: ClusterSettings, output: Output) -> None:
             for task in owned:
                 task.cancel()
             await asyncio.gather(*owned, return_exceptions=True)
-            if stop.is_set():
-                output.event("draining")
+            output.ending(asked=stop.is_set())
             with output.waiting("draining: what was accepted is answered; Ctrl-C again stops at once"):
                 await cluster.stop()
     output.event("stopped")
@@ -187,7 +196,7 @@ async def _announce(cluster: LocalCluster, output: Output) -> None:
     if any(version.state is State.READY for version in versions):
         await _say_how_to_call(cluster, output)
     elif not versions:
-        _say_what_to_do(cluster, output)
+        say_what_to_do(output, settings.repository, cluster.repository_fault)
     output.say("[dim]Ctrl-C drains and stops.[/]")
 
 
@@ -203,12 +212,15 @@ async def _say_how_to_call(cluster: LocalCluster, output: Output) -> None:
     output.say()
 
 
-def _say_what_to_do(cluster: LocalCluster, output: Output) -> None:
-    repository = cluster.settings.repository
-    why = "does not exist" if "://" not in repository and not Path(repository).exists() else "holds no model"
-    why = why if not cluster.repository_fault or why == "does not exist" else cluster.repository_fault
+def say_what_to_do(output: Output, repository: str, fault: str) -> None:
+    """Where there is no model. `fault`: why the repository cannot be read."""
+    missing = "://" not in repository and not Path(repository).exists()
     folder = "" if repository == "./models" else f" --repository {repository}"
-    output.say(f"[yellow]Nothing to serve yet:[/] {escape(repository)} {escape(why)}.")
+    if fault and not missing:  # it names the repository itself
+        output.say(f"[yellow]Nothing to serve yet:[/] {escape(fault)}")
+        return
+    why = "does not exist" if missing else "holds no model"
+    output.say(f"[yellow]Nothing to serve yet:[/] {escape(repository)} {why}.")
     output.say("Put a model there, it is picked up within seconds. In another terminal:")
     output.say(escape(f"  dodona pack model.onnx --name my-model{folder}"))
     output.say()

@@ -1,6 +1,6 @@
 """How things look: rich for people, JSON with a stable schema for scripts."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -8,7 +8,9 @@ import orjson
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from protos import admin_pb2
 
@@ -32,18 +34,38 @@ def state(text: str) -> str:
     return f"[{_STYLES.get(text, 'default')}]{text}[/]"
 
 
-def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
-    """Cells are rich markup: escape what is not ours."""
+def table(columns: Iterable[str], rows: Sequence[Sequence[str]], wraps: Container[str] = ()) -> Table:
+    """Cells are rich markup: escape what is not ours. They are never broken, but for those of the columns `wraps`,
+    between words."""
     made = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        made.add_column(name, overflow="fold")
+    for index, name in enumerate(columns):
+        widest = max((Text.from_markup(cell).cell_len for cell in (name, *(row[index] for row in rows))), default=0)
+        made.add_column(name, no_wrap=name not in wraps, min_width=None if name in wraps else widest)
     for row in rows:
         made.add_row(*row)
     return made
 
 
-def models_table(models: Iterable[admin_pb2.ModelVersion]) -> Table:
-    return table(
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], sheds: Iterable[str] = (), wraps: Container[str] = ()
+) -> int:
+    """How many columns were printed: as many of `sheds` are left out, in that order, as are too many for the width.
+    What is left and still too wide goes over the edge, where the terminal breaks it and nothing is lost."""
+    out = console()
+    whole, kept = list(rows), list(columns)
+    for shed in (*sheds, None):
+        made = table(kept, [[row[columns.index(name)] for name in kept] for row in whole], wraps)
+        least = Measurement.get(out, out.options.update(width=_WIDE), made).minimum
+        if shed is None or least <= out.width:
+            break
+        kept.remove(shed)
+    out.width = max(out.width, least)
+    out.print(made)
+    return len(kept)
+
+
+def print_models(models: Iterable[admin_pb2.ModelVersion]) -> None:
+    print_table(
         ("model", "version", "framework", "state", "replicas", "requests", "failed", "waiting", "loaded in"),
         (
             (
@@ -59,6 +81,7 @@ def models_table(models: Iterable[admin_pb2.ModelVersion]) -> Table:
             )
             for model in models
         ),
+        sheds=("loaded in", "waiting", "framework", "failed", "requests", "replicas"),
     )
 
 
@@ -81,8 +104,8 @@ def _labels(model: admin_pb2.ModelVersion) -> str:
     return f" [cyan]{escape(', '.join(model.labels))}[/]" if model.labels else ""
 
 
-def workers_table(workers: Iterable[admin_pb2.Worker]) -> Table:
-    return table(
+def print_workers(workers: Iterable[admin_pb2.Worker]) -> None:
+    print_table(
         ("process", "role", "framework", "device", "pid", "connected", "models", "in flight", "metrics"),
         (
             (
@@ -98,6 +121,8 @@ def workers_table(workers: Iterable[admin_pb2.Worker]) -> Table:
             )
             for worker in workers
         ),
+        sheds=("metrics", "role", "device", "pid", "connected", "framework"),
+        wraps=("models",),
     )
 
 

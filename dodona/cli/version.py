@@ -8,7 +8,14 @@ from dodona.cli.options import AsJson
 
 @reporting
 def version(as_json: AsJson = False) -> None:
-    """Versions of Dodona, Python and the frameworks installed here."""
+    """Versions of Dodona, Python and the frameworks installed here.
+
+    Examples:
+
+        dodona version
+
+        dodona version --json
+    """
     import platform
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as installed

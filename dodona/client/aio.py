@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 
 from dodona.client import steps, transport
-from dodona.client.codec import Parameters
+from dodona.client.codec import Parameters, version_text
 from dodona.client.description import Description, ModelEntry
 from dodona.client.methods import MODEL_STREAM_INFER, AnyMethod
 from dodona.client.options import DEFAULT_MESSAGE_BYTES, Options, options_from
@@ -73,7 +73,7 @@ class AsyncClient:
         model: str,
         inputs: Any,
         *,
-        version: str = "",
+        version: str | int = "",
         outputs: Sequence[str] | None = None,
         timeout_s: float | None = None,
         request_id: str | None = None,
@@ -81,7 +81,7 @@ class AsyncClient:
         parameters: Parameters | None = None,
     ) -> Prediction:
         """See `Client.predict`."""
-        question = Question(model, inputs, version, outputs, request_id or "", priority, parameters)
+        question = Question(model, inputs, version_text(version), outputs, request_id or "", priority, parameters)
         asked = steps.predict(question, self._known, retries=self._options.retries, random=random.random)
         return await self._carry_out(asked, timeout_s, request_id)
 
@@ -137,7 +137,7 @@ class AsyncClient:
         model: str,
         inputs: Iterable[Any] | AsyncIterable[Any],
         *,
-        version: str = "",
+        version: str | int = "",
         outputs: Sequence[str] | None = None,
         timeout_s: float | None = None,
         parameters: Parameters | None = None,
@@ -146,8 +146,10 @@ class AsyncClient:
         timeout_s = self._options.timeout_s if timeout_s is None else timeout_s
         deadline = time.monotonic() + timeout_s
         request_id = self._ids.new()
-        description, _ = await self._carry_out(steps.described(model, version, self._known), timeout_s, request_id)
-        feed = StreamFeed(Question(model, None, version, outputs, "", 0, parameters), description)
+        description, _ = await self._carry_out(
+            steps.described(model, version_text(version), self._known), timeout_s, request_id
+        )
+        feed = StreamFeed(Question(model, None, version_text(version), outputs, "", 0, parameters), description)
         call = self._method(MODEL_STREAM_INFER)(
             feed.requests_async(_async_iterator(inputs)),
             timeout=deadline - time.monotonic(),
@@ -166,32 +168,32 @@ class AsyncClient:
         finally:
             call.cancel()
 
-    async def metadata(self, model: str, version: str = "", *, timeout_s: float | None = None) -> Description:
+    async def metadata(self, model: str, version: str | int = "", *, timeout_s: float | None = None) -> Description:
         """See `Client.metadata`."""
-        return await self._carry_out(steps.metadata(model, version), timeout_s)
+        return await self._carry_out(steps.metadata(model, version_text(version)), timeout_s)
 
     async def config(
-        self, model: str, version: str = "", *, timeout_s: float | None = None
+        self, model: str, version: str | int = "", *, timeout_s: float | None = None
     ) -> model_config_pb2.ModelConfig:
-        return await self._carry_out(steps.config(model, version), timeout_s)
+        return await self._carry_out(steps.config(model, version_text(version)), timeout_s)
 
     async def live(self, *, timeout_s: float | None = None) -> bool:
         """Whether a server answers."""
         return await self._carry_out(steps.live(), timeout_s)
 
-    async def ready(self, model: str = "", version: str = "", *, timeout_s: float | None = None) -> bool:
+    async def ready(self, model: str = "", version: str | int = "", *, timeout_s: float | None = None) -> bool:
         """Whether the model, or without one the whole server, can answer predictions."""
-        return await self._carry_out(steps.ready(model, version), timeout_s)
+        return await self._carry_out(steps.ready(model, version_text(version)), timeout_s)
 
     async def models(self, *, ready_only: bool = False, timeout_s: float | None = None) -> list[ModelEntry]:
         """See `Client.models`."""
         return await self._carry_out(steps.models(ready_only), timeout_s)
 
     async def statistics(
-        self, model: str = "", version: str = "", *, timeout_s: float | None = None
+        self, model: str = "", version: str | int = "", *, timeout_s: float | None = None
     ) -> list[inference_pb2.ModelStatistics]:
         """See `Client.statistics`."""
-        return await self._carry_out(steps.statistics(model, version), timeout_s)
+        return await self._carry_out(steps.statistics(model, version_text(version)), timeout_s)
 
     async def status(self, *, timeout_s: float | None = None) -> admin_pb2.StatusResponse:
         """The router's workers, models and queues (Dodona only)."""

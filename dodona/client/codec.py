@@ -36,6 +36,14 @@ def encode(
     return request
 
 
+def version_text(version: str | int) -> str:
+    """A version as the protocol has it; 3 is "3". Raises InvalidRequest for what names no version."""
+    given: object = version
+    if isinstance(given, str) or (isinstance(given, int) and not isinstance(given, bool)):
+        return str(given)
+    raise InvalidRequest(f"{version!r} is no version", field="version", remedy='send text or a whole number: "3", 3')
+
+
 def _set_parameter(parameter: inference_pb2.InferParameter, name: str, value: bool | int | float | str) -> None:
     match value:
         case bool():

@@ -16,6 +16,8 @@ _UNREACHED: Final = (
     "errors resolving",
     "ssl_error",
 )
+# What it says where something listens that is no HTTP/2 server, such as our REST port.
+_OTHER_PROTOCOL: Final = ("failed parsing http/2", "settings frame")
 # How it words a deadline that passed here, before the server's own answer came.
 _LATE: Final = ("", "deadline exceeded", "stream removed (deadline exceeded)")
 _LOST: Final = ("socket closed", "connection reset", "stream removed", "broken pipe", "goaway", "recvmsg", "endpoint")
@@ -37,13 +39,9 @@ def translate(
 def _error(code: int, details: str, metadata: Mapping[str, str], address: str, timeout_s: float) -> DodonaError:
     text = details.lower()
     if code == Status.UNAVAILABLE and "x-request-id" not in metadata:
-        if any(start in text for start in _UNREACHED):
-            return Unreachable(
-                f"nothing answers at {address}",
-                remedy="start a cluster with `dodona up`, or give the right address as url= or DODONA_URL",
-            )
-        if any(start in text for start in _LOST):
-            return Unavailable(f"the connection to {address} was lost: {details}", remedy="try again")
+        unheard = _unheard(details, address)
+        if unheard is not None:
+            return unheard
     if code == Status.DEADLINE_EXCEEDED and text in _LATE:
         return DeadlineExceeded(f"no answer from {address} within {timeout_s:g} s", remedy="allow more with timeout_s=")
     if code == Status.RESOURCE_EXHAUSTED and "larger than max" in text:
@@ -51,6 +49,25 @@ def _error(code: int, details: str, metadata: Mapping[str, str], address: str, t
     if code == Status.CANCELLED and "channel closed" in text:
         return Cancelled("the client was closed while the call ran")
     return from_status(code, details or f"gRPC status {code}", retry_after_s=_retry_after(metadata))
+
+
+def _unheard(details: str, address: str) -> Unavailable | None:
+    """Why no server heard the call; None if one may have."""
+    text = details.lower()
+    if any(words in text for words in _OTHER_PROTOCOL):
+        meant = "did you mean port 8001?" if address.endswith(":8000") else "REST and metrics have ports of their own"
+        return Unreachable(
+            f"nothing answers at {address} in gRPC, what listens there speaks another protocol ({meant})",
+            remedy="give the gRPC address as url= or DODONA_URL",
+        )
+    if any(start in text for start in _UNREACHED):
+        return Unreachable(
+            f"nothing answers at {address}",
+            remedy="start a cluster with `dodona up`, or give the right address as url= or DODONA_URL",
+        )
+    if any(start in text for start in _LOST):
+        return Unavailable(f"the connection to {address} was lost: {details}", remedy="try again")
+    return None
 
 
 def _retry_after(metadata: Mapping[str, str]) -> float:

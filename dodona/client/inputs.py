@@ -100,6 +100,8 @@ def _transposed(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def _single(value: Any, model: Description) -> Tensors:
+    if isinstance(value, list | tuple) and not value and model.signature.batched:
+        raise InvalidRequest("there are no rows", field="inputs", remedy=_takes(model))
     if len(model.inputs) != 1:
         raise InvalidRequest(
             f"one array given, but {model.name} has {len(model.inputs)} inputs", field="inputs", remedy=_takes(model)
@@ -151,7 +153,7 @@ def _gathered(table: Mapping[str, Any], tensor: TensorSpec, model: Description, 
         raise InvalidRequest(
             f"missing: {', '.join(missing[:_SHOWN])}{' ...' if len(missing) > _SHOWN else ''}",
             field=f"inputs.{tensor.name}",
-            remedy=f"{unknown!r} is unknown, {_hint(unknown, model)}" if unknown else "send every column",
+            remedy=f"{unknown!r} is unknown{_guess(unknown, model)}" if unknown else "send every column",
         )
     values = [table[name] for name in tensor.columns]
     try:
@@ -193,9 +195,14 @@ def _known_names(model: Description) -> list[str]:
 
 
 def _hint(name: str, model: Description) -> str:
+    return _guess(name, model).removeprefix(", ") or _takes(model)
+
+
+def _guess(name: str, model: Description) -> str:
+    """What may have been meant, after a comma; empty if nothing is near."""
     known = {candidate.lower(): candidate for candidate in _known_names(model)}
     close = get_close_matches(str(name).lower(), known, n=1, cutoff=0.6)
-    return f"did you mean {known[close[0]]!r}?" if close else _takes(model)
+    return f", did you mean {known[close[0]]!r}?" if close else ""
 
 
 def _takes(model: Description) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, TypeVar, overload
 import grpc
 
 from dodona.client import steps, transport
-from dodona.client.codec import Parameters
+from dodona.client.codec import Parameters, version_text
 from dodona.client.description import Description, ModelEntry
 from dodona.client.methods import MODEL_STREAM_INFER, AnyMethod
 from dodona.client.options import DEFAULT_MESSAGE_BYTES, Options, options_from
@@ -77,7 +77,7 @@ class Client:
         model: str,
         inputs: Any,
         *,
-        version: str = "",
+        version: str | int = "",
         outputs: Sequence[str] | None = None,
         timeout_s: float | None = None,
         request_id: str | None = None,
@@ -93,7 +93,7 @@ class Client:
         wanted, None = all. `priority`: 1 is the highest, 0 the model's default. `parameters` go with the request.
         Raises InvalidRequest, ModelNotFound, Unavailable, Shed, DeadlineExceeded, ModelFailed.
         """
-        question = Question(model, inputs, version, outputs, request_id or "", priority, parameters)
+        question = Question(model, inputs, version_text(version), outputs, request_id or "", priority, parameters)
         asked = steps.predict(question, self._known, retries=self._options.retries, random=random.random)
         return self._carry_out(asked, timeout_s, request_id)
 
@@ -140,7 +140,7 @@ class Client:
         model: str,
         inputs: Iterable[Any],
         *,
-        version: str = "",
+        version: str | int = "",
         outputs: Sequence[str] | None = None,
         timeout_s: float | None = None,
         parameters: Parameters | None = None,
@@ -151,8 +151,10 @@ class Client:
         timeout_s = self._options.timeout_s if timeout_s is None else timeout_s
         deadline = time.monotonic() + timeout_s
         request_id = self._ids.new()
-        description, _ = self._carry_out(steps.described(model, version, self._known), timeout_s, request_id)
-        feed = StreamFeed(Question(model, None, version, outputs, "", 0, parameters), description)
+        description, _ = self._carry_out(
+            steps.described(model, version_text(version), self._known), timeout_s, request_id
+        )
+        feed = StreamFeed(Question(model, None, version_text(version), outputs, "", 0, parameters), description)
         call = self._method(MODEL_STREAM_INFER)(
             feed.requests(inputs),
             timeout=deadline - time.monotonic(),
@@ -171,30 +173,32 @@ class Client:
         finally:
             call.cancel()
 
-    def metadata(self, model: str, version: str = "", *, timeout_s: float | None = None) -> Description:
+    def metadata(self, model: str, version: str | int = "", *, timeout_s: float | None = None) -> Description:
         """Names, dtypes, shapes, columns and labels of a model's inputs and outputs, asked afresh."""
-        return self._carry_out(steps.metadata(model, version), timeout_s)
+        return self._carry_out(steps.metadata(model, version_text(version)), timeout_s)
 
-    def config(self, model: str, version: str = "", *, timeout_s: float | None = None) -> model_config_pb2.ModelConfig:
-        return self._carry_out(steps.config(model, version), timeout_s)
+    def config(
+        self, model: str, version: str | int = "", *, timeout_s: float | None = None
+    ) -> model_config_pb2.ModelConfig:
+        return self._carry_out(steps.config(model, version_text(version)), timeout_s)
 
     def live(self, *, timeout_s: float | None = None) -> bool:
         """Whether a server answers."""
         return self._carry_out(steps.live(), timeout_s)
 
-    def ready(self, model: str = "", version: str = "", *, timeout_s: float | None = None) -> bool:
+    def ready(self, model: str = "", version: str | int = "", *, timeout_s: float | None = None) -> bool:
         """Whether the model, or without one the whole server, can answer predictions."""
-        return self._carry_out(steps.ready(model, version), timeout_s)
+        return self._carry_out(steps.ready(model, version_text(version)), timeout_s)
 
     def models(self, *, ready_only: bool = False, timeout_s: float | None = None) -> list[ModelEntry]:
         """Every model version the server knows, with its state and, where it is not ready, the reason."""
         return self._carry_out(steps.models(ready_only), timeout_s)
 
     def statistics(
-        self, model: str = "", version: str = "", *, timeout_s: float | None = None
+        self, model: str = "", version: str | int = "", *, timeout_s: float | None = None
     ) -> list[inference_pb2.ModelStatistics]:
         """Counts and times since the server started, one entry a version; without a model, of all of them."""
-        return self._carry_out(steps.statistics(model, version), timeout_s)
+        return self._carry_out(steps.statistics(model, version_text(version)), timeout_s)
 
     def status(self, *, timeout_s: float | None = None) -> admin_pb2.StatusResponse:
         """The router's workers, models and queues (Dodona only)."""

@@ -21,6 +21,7 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from dodona.cluster.addresses import forget_addresses, write_addresses
+from dodona.cluster.ports import taken_port
 from dodona.cluster.router import ENDS_WITHIN_S, ROUTER_COMMAND, RouterProcess
 from dodona.cluster.run_folder import RunFolder, open_log
 from dodona.config.settings import ClusterSettings
@@ -190,6 +191,9 @@ class LocalCluster:
 
     async def _start_router(self, folder: RunFolder) -> None:
         settings = self.settings.router.model_copy(update={"link": self._link(folder)})
+        taken, remedy = taken_port(settings)
+        if taken:
+            raise ClusterError(taken, remedy=remedy)
         self._router = RouterProcess(
             settings, folder.path / "router.json", command=self._router_command, stderr=self._log
         )
@@ -206,11 +210,17 @@ class LocalCluster:
         words = _last_words(self.log_path, before)
         if self._router_task.done():
             cause = cause_of(self._router_task.result())
-            raise ClusterError(words or f"the router {cause} before it listened", remedy="" if words else "see its log")
+            raise ClusterError(
+                words or f"the router {cause} before it listened", remedy="" if words else self._log_hint
+            )
         raise ClusterError(
             f"the router does not listen after {self.settings.start_timeout_s:g} s",
-            remedy="see its log, or raise start_timeout_s",
+            remedy=f"{self._log_hint}, or raise start_timeout_s",
         )
+
+    @property
+    def _log_hint(self) -> str:
+        return "its own words are above" if self.log_path is None else f"see {self.log_path}"
 
     def _link(self, folder: RunFolder) -> Link:
         """The link with a place of its own and always a token: the socket's folder is private, a port is not."""

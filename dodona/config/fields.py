@@ -3,13 +3,21 @@
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 Path: TypeAlias = tuple[str, ...]
+
+
+# What a block is for, where neither its key nor its class says so.
+_BLOCKS: Final[Mapping[Path, str]] = {
+    ("router", "tls"): "Encryption of the listeners for callers; without a certificate there is none.",
+    ("router", "limits"): "How much the router takes at once; what is above is refused with the name of the limit.",
+    ("router", "link"): "The listener that workers and agents dial.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,7 @@ def keys_of(model: type[BaseModel], prefix: Path = ()) -> Iterator[Key]:
             yield Key(path, kind_of(field), field.get_default(call_default_factory=True), text, block=False)
             continue
         element = mapped(field.annotation)
-        text = text or " ".join((inner.__doc__ or "").split())
+        text = text or " ".join((inner.__doc__ or "").split()) or _BLOCKS.get(path, "")
         yield Key(path, "mapping" if element else "block", None, text, block=True)
         below = (*path, f"<{'|'.join(element)}>") if element else path
         yield from keys_of(inner, below)

@@ -13,6 +13,7 @@ from dodona.config.fields import Path, annotation_at, is_text
 from dodona.config.settings import ClusterSettings
 from serving.errors import ConfigurationError
 from serving.settings import validate
+from serving.yaml_text import DuplicateKey, fault_of, parse_yaml
 
 PREFIX: Final = "DODONA_"
 DEFAULT_FILE: Final = "dodona.yaml"
@@ -62,7 +63,7 @@ def load(
 
 def _from_file(path: FilePath) -> Values:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(
             f"cannot be read: {error.strerror}", field=str(path), remedy="name an existing file with --config"
@@ -70,9 +71,8 @@ def _from_file(path: FilePath) -> Values:
     except UnicodeDecodeError:
         raise ConfigurationError("not valid UTF-8", field=str(path), remedy="save it as UTF-8") from None
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" at line {mark.line + 1}" if mark else ""
-        raise ConfigurationError(f"not valid YAML{line}", field=str(path), remedy="check the indentation") from None
+        remedy = "keep one of them" if isinstance(error, DuplicateKey) else "check the indentation"
+        raise ConfigurationError(fault_of(error), field=str(path), remedy=remedy) from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -133,6 +133,8 @@ def _leaves(values: Mapping[str, Any], prefix: Path = ()) -> Iterator[tuple[Path
 
 
 def _naming_the_source(error: ConfigurationError, sources: Mapping[Path, str]) -> ConfigurationError:
-    source = sources.get(tuple(error.field.split(".")), "")
+    path = tuple(error.field.split("."))
+    # A wrong block is named by its own path, the sources are those of the values in it.
+    source = sources.get(path) or next((text for key, text in sources.items() if key[: len(path)] == path), "")
     field = error.field if not source else f"{source}: {error.field}"
     return ConfigurationError(error.message, field=field, remedy=error.remedy)

@@ -13,10 +13,20 @@ from serving.bundle.layout import DEFINITION_FILE, safe_path
 from serving.errors import BundleError
 from serving.settings import Settings, validate
 from serving.spec import NUMPY_DTYPES, TensorSpec
+from serving.yaml_text import fault_of, parse_yaml
 
 # Names appear in URLs, metric labels, folders: no separators, nothing to escape, no hidden files.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+NAME_RULE: Final = "letters, digits, dot, dash and underscore, 128 at most, the first a letter or digit"
+
+
+def _name(value: str) -> str:
+    if not is_name(value):
+        raise ValueError(f"is no name; use {NAME_RULE}")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
 Framework = Literal["onnx", "xgboost", "python", "echo"]
 MAX_DEFINITION_BYTES: Final = 1024 * 1024
 
@@ -38,7 +48,13 @@ def _version(value: object) -> object:
     return str(value) if isinstance(value, int | datetime.date) else value
 
 
-Version = Annotated[str, StringConstraints(pattern=NAME_PATTERN), BeforeValidator(_version)]
+Version = Annotated[str, BeforeValidator(_version), AfterValidator(_name)]
+
+
+def _device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda:\d+", value):
+        raise ValueError("is no device; use auto, cpu or cuda:N with the number of a GPU")
+    return value
 
 
 def _inner_path(value: str) -> str:
@@ -51,7 +67,7 @@ class TensorDefinition(Settings):
     datatype: Annotated[str, AfterValidator(_datatype)]
     """Open Inference Protocol datatype: FP32, INT64, BYTES ..."""
     shape: tuple[Annotated[int, Field(ge=-1)], ...] = ()
-    """Extents without the batch dimension; -1 = any."""
+    """Extents without the batch dimension; -1 = any. Left out = as the model file says."""
     columns: tuple[str, ...] = ()
     """Names of the elements of the last dimension, so that records can be sent."""
     labels: tuple[str, ...] = ()
@@ -101,7 +117,7 @@ class ModelDefinition(Settings):
     outputs: tuple[TensorDefinition, ...] = ()
     batching: Batching = Batching()
     slo: Slo = Slo()
-    device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda:\d+)$")] = "auto"
+    device: Annotated[str, AfterValidator(_device)] = "auto"
     """auto = the first GPU if there is one, else the CPU; cuda:N fails clearly where there is none."""
     default_timeout_s: Annotated[float, Field(ge=0)] = 0.0
     """Seconds a request without a deadline of its own may take; 0 = the router's default."""
@@ -135,13 +151,11 @@ def parse_definition(raw: str | bytes) -> ModelDefinition:
         raise BundleError(f"has more than {MAX_DEFINITION_BYTES} bytes", field=DEFINITION_FILE)
     try:
         text = raw if isinstance(raw, str) else raw.decode("utf-8")
-        values = yaml.load(text, Loader=_LOADER)
+        values = parse_yaml(text)
     except UnicodeDecodeError:
         raise BundleError("not valid UTF-8", field=DEFINITION_FILE, remedy="save it as UTF-8") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" at line {mark.line + 1}" if mark else ""
-        raise BundleError(f"not valid YAML{line}", field=DEFINITION_FILE) from error
+        raise BundleError(fault_of(error), field=DEFINITION_FILE) from error
     if not isinstance(values, dict):
         raise BundleError("must be a mapping with at least name and framework", field=DEFINITION_FILE)
     return validate(ModelDefinition, values, where=DEFINITION_FILE, error=BundleError)
@@ -157,7 +171,3 @@ def _entry_text(key: str, value: object) -> str:
     """One key on a line of its own, short lists and mappings on one line."""
     flow = None if isinstance(value, list | dict) else False
     return str(yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True, default_flow_style=flow, width=110))
-
-
-# The C loader is ten times as fast, which a scan of a thousand models feels; both are safe.
-_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -1,6 +1,6 @@
 """What `pack` writes into model.yaml: what it was told, on top of what is there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,17 +76,28 @@ def described(name: str, framework: Framework, existing: ModelDefinition | None,
     return validate(ModelDefinition, base, where=DEFINITION_FILE, error=BundleError)
 
 
-def annotated(definition: ModelDefinition, signature: Signature, given: Description) -> ModelDefinition:
-    """The definition with columns and labels written to the tensors they belong to. Raises BundleError if they belong
-    to none."""
+def annotated(
+    definition: ModelDefinition, signature: Signature, given: Description, no_nan: Collection[str] = ()
+) -> ModelDefinition:
+    """The definition with columns and labels written to the tensors they belong to, and the inputs `no_nan` as such
+    that refuse a missing value. Raises BundleError if columns or labels belong to none."""
     entry = SignatureEntry.of(signature)
     changed: dict[str, Any] = {}
+    if no_nan:
+        changed["inputs"] = [_without_shape(tensor, no_nan) for tensor in entry.inputs]
     if given.columns:
-        changed["inputs"] = _named(entry.inputs, given.columns, "columns")
+        named = _named(entry.inputs, given.columns, "columns")
+        changed["inputs"] = [tensor | ({"allow_nan": False} if tensor["name"] in no_nan else {}) for tensor in named]
     if given.labels:
         changed["outputs"] = _named(entry.outputs, given.labels, "labels")
     values = definition.model_dump(by_alias=True, exclude_unset=True) | changed
     return validate(ModelDefinition, values, where=DEFINITION_FILE, error=BundleError)
+
+
+def _without_shape(tensor: TensorDefinition, no_nan: Collection[str]) -> dict[str, Any]:
+    """The extents stay the model file's to say, so that the next version may have others."""
+    said = {"name": tensor.name, "datatype": tensor.datatype}
+    return said | ({"allow_nan": False} if tensor.name in no_nan else {})
 
 
 def _named(tensors: Sequence[TensorDefinition], names: Names, what: str) -> list[dict[str, Any]]:
@@ -98,6 +109,14 @@ def _named(tensors: Sequence[TensorDefinition], names: Names, what: str) -> list
             field=what,
             remedy="use one of their names",
         )
+    for tensor in tensors:
+        given, extent = len(chosen.get(tensor.name, ())), tensor.shape[-1] if tensor.shape else 1
+        if given and what == "columns" and extent not in (-1, given):
+            raise BundleError(
+                f"{given} columns for {extent} elements of {tensor.name}",
+                field=what,
+                remedy=f"the model takes {extent}",
+            )
     plain = [tensor.model_dump(exclude_defaults=True) for tensor in tensors]
     return [tensor | ({what: tuple(chosen[tensor["name"]])} if tensor["name"] in chosen else {}) for tensor in plain]
 

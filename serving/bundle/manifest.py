@@ -133,10 +133,13 @@ def parse_manifest(raw: bytes) -> Manifest:
 
 def what_is_missing(manifest: Manifest, sizes: Mapping[str, int]) -> str:
     """What a version still lacks, "" if nothing; `sizes` in bytes by path, -1 where not known."""
+    faults = []
     for path, entry in manifest.files.items():
         size = sizes.get(path)
         if size is None:
-            return f"{path} is missing, 0 of {entry.bytes} bytes so far"
-        if 0 <= size < entry.bytes:
-            return f"{path} has {size} of {entry.bytes} bytes so far"
-    return ""
+            faults.append(f"{path} is missing, 0 of {entry.bytes} bytes so far")
+        elif 0 <= size < entry.bytes:
+            faults.append(f"{path} has {size} of {entry.bytes} bytes so far")
+    if len(faults) < 2:
+        return "".join(faults)
+    return f"{faults[0]}, and {len(faults) - 1} more {'file is' if len(faults) == 2 else 'files are'} not complete"

@@ -4,6 +4,7 @@ The bundle is proved before anyone can see it: the runtime that will serve it lo
 become the expected outputs, and where the model is in memory they must equal what it answers itself.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from serving.errors import BundleError
 
 # How often to start again when another publisher took the next version first.
 _ATTEMPTS: Final = 20
+_WRITABLE: Final = "name a folder that you may write to"
 
 
 def pack(
@@ -56,7 +58,8 @@ def pack(
     needed by framework python only. `columns` and `labels`: names of the input's and output's elements, or
     {tensor: names}. `golden_inputs`: an array, frame or {input: array}, examples first, of which `golden_rows` are
     kept, evenly spread; `tolerance` by output, None = the datatype's default. What is empty or None leaves an existing
-    model.yaml as it is.
+    model.yaml as it is. Float inputs of a new model refuse NaN unless the model is XGBoost's, an estimator that answers
+    a row of NaN, described in `inputs`, or has NaN in its `golden_inputs`.
 
     Raises VersionTaken if that version exists, BundleError for all else, naming field and remedy. Nothing is visible
     in the repository unless the whole version is.
@@ -121,5 +124,10 @@ def _local(repository: str | Path) -> Path:
             "models are published to a local folder", field="repository", remedy="pack locally, then copy the model"
         )
     root = Path(text)
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BundleError(f"{text} cannot be made: {error.strerror}", field="repository", remedy=_WRITABLE) from error
+    if not os.access(root, os.W_OK | os.X_OK):
+        raise BundleError(f"{text} cannot be written to", field="repository", remedy=_WRITABLE)
     return root

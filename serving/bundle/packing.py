@@ -10,6 +10,8 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from serving.bundle.aside import aside
 from serving.bundle.bundle import Bundle
 from serving.bundle.check import file_digest
@@ -96,7 +98,7 @@ class Packing:
         folder.mkdir()
         self._source.write(folder, definition.file)
         files = copied_names(folder)
-        definition, signature, golden = self._proved(folder, spec, definition)
+        definition, signature, golden = self._proved(folder, spec, definition, new=existing is None)
         if golden is not None:
             write_golden(folder / GOLDEN_FILE, golden)
             files.append(GOLDEN_FILE)
@@ -108,15 +110,27 @@ class Packing:
         return Packed(spec, self._root / spec.name / spec.version, digest_of(raw), signature, rows)
 
     def _proved(
-        self, folder: Path, spec: ModelSpec, definition: ModelDefinition
+        self, folder: Path, spec: ModelSpec, definition: ModelDefinition, *, new: bool
     ) -> tuple[ModelDefinition, Signature, Golden | None]:
         """The final definition, what the runtime says with it, and the golden examples it answered."""
         with _loaded(Bundle(spec, definition, folder, "")) as (runtime, signature):
-            final = annotated(definition, signature, self._with_columns(signature))
+            no_nan = self._no_nan(signature) if new and not definition.inputs else ()
+            final = annotated(definition, signature, self._with_columns(signature), no_nan)
             if final == definition:
                 return final, signature, self._golden(runtime, signature, final)
         with _loaded(Bundle(spec, final, folder, "")) as (runtime, signature):
             return final, signature, self._golden(runtime, signature, final)
+
+    def _no_nan(self, signature: Signature) -> frozenset[str]:
+        """Inputs of a new model that nobody described, in which a missing value is more likely a mistake: it would
+        come out as an answer that looks like any other. Examples with a missing value say that it is none."""
+        if self._source.takes_nan:
+            return frozenset()
+        floats = {tensor.name for tensor in signature.inputs if tensor.datatype in ("FP16", "FP32", "FP64", "BF16")}
+        if self._evidence.golden_inputs is not None:
+            examples = input_arrays(self._evidence.golden_inputs, signature)
+            floats -= {name for name, array in examples.items() if array.dtype.kind == "f" and np.isnan(array).any()}
+        return frozenset(floats)
 
     def _with_columns(self, signature: Signature) -> Description:
         """A frame of examples names the columns where neither the caller nor the model does."""
@@ -163,6 +177,10 @@ def _loaded(bundle: Bundle) -> Iterator[tuple[Runtime, Signature]]:
     runtime = create(bundle.definition.framework)
     try:
         yield runtime, runtime.load(bundle)
+    except BundleError as error:
+        # The hidden folder that it was loaded from is ours, and gone by the time anyone reads this.
+        text = error.message.replace(f"{bundle.folder}/", "")
+        raise BundleError(text, field=error.field, remedy=error.remedy) from error
     finally:
         runtime.close()
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from serving.bundle.definition import NAME_PATTERN, is_name
+from serving.bundle.definition import NAME_RULE, is_name
 from serving.bundle.layout import MANIFEST_FILE, is_hidden
 from serving.bundle.manifest import MAX_MANIFEST_BYTES, IncompleteBundle, digest_of, parse_manifest, what_is_missing
 from serving.bundle.model import ModelRead, read_model
@@ -91,7 +91,7 @@ class Repository:
     def _model(self, name: str, folder: Folder, before: _Known | None, times: "_Times") -> ModelSeen:
         own = fingerprint(iter(own_files(folder).items()))
         if not is_name(name):
-            return _faulty(name, f"{name!r} is no model name; use {NAME_PATTERN}", own, folder)
+            return _faulty(name, f"{name!r} is no model name; use {NAME_RULE}", own, folder)
         try:
             found = read_model(name, folder, lambda path, limit: read(self._store, f"{name}/{path}", limit))
         except BundleError as error:
@@ -110,7 +110,7 @@ class Repository:
         files = dict(files_in(subfolders(folder)[version]))
         mark = fingerprint(iter(files.items()))
         if not is_name(version):
-            reason = f"{version!r} is no version name; use {NAME_PATTERN}"
+            reason = f"{version!r} is no version name; use {NAME_RULE}"
             return VersionSeen(version, VersionState.BROKEN, reason, mark)
         if model.packed:
             return self._packed_version(path, files, mark)

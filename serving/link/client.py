@@ -17,6 +17,9 @@ from serving.link.framing import DEFAULT_MAX_FRAME_BYTES, FrameReader, LinkError
 
 _FIRST_DELAY_S: Final = 0.05
 _SILENT_BEATS: Final = 4
+# A router that said goodbye ends or starts again on purpose: that it is away is no fault for so long.
+_RETURN_S: Final = 15.0
+_GOODBYE: Final = "the router said goodbye: "
 _log = logging.getLogger(__name__)
 
 
@@ -74,15 +77,19 @@ class LinkClient:
 
     async def run(self) -> None:
         """Keep the link up until cancelled; cancelling closes the connection after what was sent is written."""
+        loop = asyncio.get_running_loop()
         delay_s = _FIRST_DELAY_S
-        refusal = ""
+        refusal = (0, "")
+        expected_until = 0.0
         while True:
             reason, welcomed = await self._connect_once()
             if welcomed:
                 delay_s = _FIRST_DELAY_S
-            if reason != refusal:  # a router that is away for an hour is one line, not thousands
-                _log.warning("link lost", extra={"router": self.address, "reason": reason})
-                refusal = reason
+                expected_until = loop.time() + _RETURN_S if reason.startswith(_GOODBYE) else 0.0
+            level = logging.INFO if loop.time() < expected_until else logging.WARNING
+            if (level, reason) != refusal:  # a router that is away for an hour is two lines, not thousands
+                _log.log(level, "link lost", extra={"router": self.address, "reason": reason})
+                refusal = (level, reason)
             await asyncio.sleep(delay_s * self._random.uniform(0.5, 1.0))
             delay_s = min(delay_s * 2, self._max_delay_s)
 
@@ -173,7 +180,7 @@ class _Connection(asyncio.Protocol):
                 if self.welcomed:
                     self._peer.received(envelope, payload)
         elif kind == "goodbye":
-            self._end(f"the router said goodbye: {envelope.goodbye.reason}")
+            self._end(f"{_GOODBYE}{envelope.goodbye.reason}")
         elif kind == "welcome":
             self.welcomed = True
             self.heartbeat_interval_s = envelope.welcome.heartbeat_interval_s

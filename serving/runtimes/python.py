@@ -55,10 +55,12 @@ class PythonRuntime:
             raise
         except (Exception, SystemExit) as error:
             self._forget()
+            said = str(error).replace(f"{bundle.folder}/", "")
+            contract = "it must take `options` in its constructor and have load(folder) and predict(inputs)"
             raise BundleError(
-                f"{bundle.definition.class_} cannot be loaded: {type(error).__name__}: {error}",
+                f"{bundle.definition.class_} cannot be loaded: {type(error).__name__}: {said}",
                 field="model.yaml.class",
-                remedy="it must take `options` in its constructor and have load(folder) and predict(inputs)",
+                remedy="put the files that it reads beside it" if isinstance(error, OSError) else contract,
             ) from error
         return signature
 

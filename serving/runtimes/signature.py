@@ -51,9 +51,14 @@ def reconcile(found: Sequence[TensorSpec], declared: Sequence[TensorDefinition],
             remedy="list every input, or none",
         )
     return tuple(
-        _merge(by_name[tensor.name], tensor.spec(), f"model.yaml.{role}[{index}]")
+        _merge(by_name[tensor.name], _said(tensor, by_name[tensor.name]), f"model.yaml.{role}[{index}]")
         for index, tensor in enumerate(declared)
     )
+
+
+def _said(tensor: TensorDefinition, found: TensorSpec) -> TensorSpec:
+    """What model.yaml says of a tensor; a shape that it leaves out is the model's."""
+    return tensor.spec() if "shape" in tensor.model_fields_set else replace(tensor.spec(), shape=found.shape)
 
 
 def _merge(found: TensorSpec, declared: TensorSpec, field: str) -> TensorSpec:

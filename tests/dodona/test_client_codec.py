@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dodona.client.codec import decode, encode, parse_timings
+from dodona.client.codec import decode, encode, parse_timings, version_text
 from dodona.client.inputs import Tensor, Tensors
 from protos import inference_pb2
 from serving.errors import InvalidRequest
@@ -76,3 +76,16 @@ def test_the_only_output_must_be_the_only_one() -> None:
 def test_server_timing_is_read_in_seconds(text: str, timings: dict[str, float]) -> None:
     """Entries without a duration are left out."""
     assert parse_timings(text) == timings
+
+
+@pytest.mark.parametrize(("given", "text"), [("3", "3"), ("canary", "canary"), (3, "3"), ("", "")])
+def test_a_version_is_text_or_a_whole_number(given: str | int, text: str) -> None:
+    """Versions look like numbers, so a number is taken for one."""
+    assert version_text(given) == text
+
+
+@pytest.mark.parametrize("given", [1.1, True, None, ["3"]])
+def test_what_names_no_version_is_refused(given: object) -> None:
+    """1.10 would be 1.1, and None could mean anything."""
+    with pytest.raises(InvalidRequest, match=r"^version: .* is no version; send text or a whole number"):
+        version_text(given)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from dodona.cli.exits import UNREACHABLE, told
 from dodona.client.failures import Unreachable, translate
 from serving.errors import (
     Cancelled,
@@ -50,6 +51,26 @@ def test_each_failure_has_its_class_and_text(
     assert type(raised) is kind
     assert match in str(raised)
     assert raised.request_id == ("echoed" if metadata else "sent")
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        "failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:8000: Failed parsing HTTP/2 "
+        "(Expected SETTINGS frame as the first frame, got frame type 79)",
+        "connections to all backends failing; last error: UNKNOWN: ipv4:127.0.0.1:8000: connection attempt timed out "
+        "before receiving SETTINGS frame",
+    ],
+)
+def test_a_port_of_another_protocol_is_called_that(details: str) -> None:
+    """The REST port asked in gRPC: the port that was meant, and the exit code of no answer."""
+    raised = translate(Status.UNAVAILABLE, details, {}, address="grpc://h:8000", timeout_s=2.0, request_id="")
+    assert str(raised).startswith(
+        "nothing answers at grpc://h:8000 in gRPC, what listens there speaks another protocol"
+    )
+    assert "did you mean port 8001?" in str(raised)
+    assert "8001" not in str(error(Status.UNAVAILABLE, details))
+    assert told(raised)[1] == UNREACHABLE
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("1500", 1.5), ("-3", 0.0), ("soon", 0.0)])

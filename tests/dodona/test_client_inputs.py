@@ -106,6 +106,8 @@ def test_a_model_without_declared_inputs_takes_what_comes() -> None:
     [
         ({}, [ROW], "inputs: no inputs; m takes x FP32"),
         ({"a": 1, "b": 2}, [ROW], r"inputs\.x: missing: c; send every column"),
+        ([], [ROW], r"inputs: there are no rows; "),
+        ({"zz": 1}, [ROW], r"inputs\.x: missing: a, b, c; 'zz' is unknown$"),
         ({"a": 1, "b": 2, "C": 3}, [ROW], r"'C' is unknown, did you mean 'c'"),
         ({"a": 1, "b": 2, "c": 3, "d": 4}, [ROW], r"inputs\.d: m has no input or column of this name"),
         ({"zzz": 1}, [PLAIN], r"inputs\.zzz: .*m takes x FP32\[3\]"),

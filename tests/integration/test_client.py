@@ -97,6 +97,16 @@ def test_metadata_is_fetched_once(server: OipServer) -> None:
     assert server.calls == ["ModelMetadata", "ModelConfig", "ModelInfer", "ModelInfer", "ModelInfer"]
 
 
+def test_a_version_may_be_a_number(server: OipServer) -> None:
+    """Wherever a version is named; a fraction is refused, not rounded."""
+    with Client(server.address) as client:
+        assert client.predict("sum", RECORD, version=1).version == "1"
+        assert client.metadata("sum", 1).name == "sum"
+        assert client.ready("sum", 1)
+        with pytest.raises(InvalidRequest, match=r"version: 1\.5 is no version"):
+            client.predict("sum", RECORD, version=1.5)  # type: ignore[arg-type]
+
+
 def test_records_follow_a_version_with_other_columns(server: OipServer) -> None:
     """When a new version arranges its columns anew, the same record is still answered rightly, without an error."""
     with Client(server.address) as client:

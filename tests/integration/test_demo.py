@@ -19,7 +19,7 @@ def test_the_demo_is_right_and_says_so(tmp_path: Path) -> None:
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "all answers right" in ran.stdout
+    assert "all answers as the models in memory give them" in ran.stdout
     for name in ("breast-cancer", "digits", "wine"):
         answered = [line for line in ran.stdout.splitlines() if f"│ {name} " in line]
         assert len(answered) == 3, answered  # gRPC, REST, and its line of metrics
@@ -32,4 +32,4 @@ def test_the_demo_fails_clearly(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main(["--work", str(tmp_path / "file")]) == 1
     printed = capsys.readouterr().out
     assert "wrong NotADirectoryError" in printed
-    assert "all answers right" not in printed
+    assert "all answers as the models in memory give them" not in printed

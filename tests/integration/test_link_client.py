@@ -1,6 +1,7 @@
 """The dialling end of a link against a router's end, on both event loops, over both kinds of socket."""
 
 import asyncio
+import logging
 from random import Random
 
 import pytest
@@ -121,3 +122,28 @@ def test_router_that_comes_later_is_found(tmp_path):
             await asyncio.gather(life, return_exceptions=True)
 
     asyncio.run(scenario())
+
+
+def test_an_announced_goodbye_is_no_warning(tmp_path, caplog):
+    """A router that ends on purpose, and its absence just after, are told at INFO; one that vanishes is a warning."""
+    caplog.set_level(logging.INFO, "serving.link.client")
+
+    async def scenario(goodbye: str) -> list[tuple[str, str]]:
+        caplog.clear()
+        async with FakeRouter(tmp_path / "link.sock") as router:
+            peer = Peer()
+            life = asyncio.create_task(LinkClient(router.address, peer, Random(1)).run())
+            await peer.until(1)
+            (tmp_path / "link.sock").unlink()
+            await router.hang_up(goodbye)
+            await peer.until(2)
+            async with asyncio.timeout(15):
+                while len(caplog.records) < 2:
+                    await asyncio.sleep(0.01)
+            life.cancel()
+            await asyncio.gather(life, return_exceptions=True)
+        return [(record.levelname, record.__dict__["reason"].partition(":")[0]) for record in caplog.records]
+
+    announced = asyncio.run(scenario("maintenance"))
+    assert announced == [("INFO", "the router said goodbye"), ("INFO", "cannot connect")]
+    assert asyncio.run(scenario("")) == [("WARNING", "the router closed the connection"), ("WARNING", "cannot connect")]

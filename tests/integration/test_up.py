@@ -132,7 +132,9 @@ def test_predict_a_file(dodona, folder):
     assert lines[1:] == [f"{number},{-number}" for number in range(1000)]
     rows = json.loads(dodona("predict", "echo", "--file", "rows.csv", "--raw", "--keep-inputs").stdout)
     assert rows["rows"][7] == {"a": 7, "b": -7, "x[a]": 7.0, "x[b]": -7.0}
-    assert "1000 rows in 4 requests" in dodona("predict", "echo", "--file", "rows.csv", "--table").stderr
+    same = dodona("predict", "echo", "--file", "rows.csv", "--output", "./rows.csv")
+    assert (same.exit_code, "is the file that --file reads" in same.stderr) == (2, True)
+    assert "1000 rows in 4 requests, " in dodona("predict", "echo", "--file", "rows.csv", "--table").stderr
 
 
 @pytest.mark.parametrize(
@@ -247,8 +249,10 @@ def test_sigterm_answers_what_was_accepted(tmp_path, signals):
         assert [answer.outputs["x"].tolist() for answer in answers] == [[[1.0, 2.0]]]
         up.event("stopped")
         assert up.ended() == 0
+        assert [event["event"] for event in up.events][-2:] == ["draining", "stopped"]
         assert all_gone(processes)
         assert not (tmp_path / ".dodona" / "addresses.json").exists()
+        assert '"level":"warning"' not in up.log.read_text()
 
 
 def test_second_signal_ends_everything_at_once(tmp_path):
@@ -264,6 +268,7 @@ def test_second_signal_ends_everything_at_once(tmp_path):
         up.send(signal.SIGINT)
         up.event("stopped")
         assert up.ended() == 0
+        assert [event["event"] for event in up.events][-2:] == ["draining", "stopped"]
         assert all_gone(processes)
 
 
@@ -279,16 +284,17 @@ def test_no_process_outlives_a_killed_parent(tmp_path):
         assert all_gone(processes)
 
 
-def test_taken_port_is_one_line(tmp_path):
-    """A port that is in use is named, with the exit code of a failure, and nothing is left running."""
+@pytest.mark.parametrize("options", [(), ("--log-file", "-")])
+def test_taken_port_is_one_line(tmp_path, options):
+    """A port that is in use is named with its option, with the exit code of a failure, wherever the log goes."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with Up(tmp_path, "--grpc-port", str(port)) as up:
+        with Up(tmp_path, "--grpc-port", str(port), *options) as up:
             assert up.ended() == 1
             complaint = up.stderr()
     assert complaint.count("\n") == 1
-    assert "cannot listen" in complaint
-    assert str(port) in complaint
+    assert f"cannot listen on 127.0.0.1:{port}: something else listens there" in complaint
+    assert "choose another port with --grpc-port" in complaint
 
 
 def test_empty_folder_says_what_to_do(tmp_path):

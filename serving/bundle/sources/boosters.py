@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +34,7 @@ def booster_source(model: Any) -> Source:
     def write(folder: Path, file: str) -> None:
         booster.save_model(folder / (file or _FILE))
 
-    return Source("xgboost", write, lambda examples: _predict(model, booster, examples), _LIBRARIES)
+    return Source("xgboost", write, lambda examples: _predict(model, booster, examples), True, _LIBRARIES)
 
 
 def _fitted(model: Any) -> Any:
@@ -67,5 +68,11 @@ def booster_from_file(path: Path) -> Source:
         return booster_source(xgboost.Booster(model_file=str(path)))
     except xgboost.core.XGBoostError as error:
         raise BundleError(
-            f"{path.name} is no XGBoost model: {str(error).splitlines()[-1]}", field="model", remedy="use save_model"
+            f"{path.name} is no XGBoost model: {_cause(str(error))}", field="model", remedy="use save_model"
         ) from error
+
+
+def _cause(text: str) -> str:
+    """The first line of an XGBoostError, without time, source file and the check that failed."""
+    line = next(filter(None, text.splitlines()), "it cannot be read")
+    return re.sub(r"^\[[\d:]+\] \S+:\d+: ", "", line).rpartition(" : ")[2].rstrip(".")

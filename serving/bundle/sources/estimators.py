@@ -7,6 +7,7 @@ input a column, of the column's own type. Probabilities are a plain tensor (zipm
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def estimator_source(model: Any, examples: Any) -> Source:
     def write(folder: Path, file: str) -> None:
         (folder / (file or _FILE)).write_bytes(serialised)
 
-    return Source("onnx", write, lambda given: _predict(model, given), _LIBRARIES)
+    return Source("onnx", write, lambda given: _predict(model, given), _takes_nan(model, examples), _LIBRARIES)
 
 
 def _types(model: Any, examples: Any) -> list[tuple[str, Any]]:
@@ -67,6 +68,26 @@ def _type_of(column: Any) -> Any:
     kinds = {"f": types.FloatTensorType, "i": types.Int64TensorType, "u": types.Int64TensorType}
     kind = types.BooleanTensorType if values.dtype.kind == "b" else kinds.get(values.dtype.kind, types.StringTensorType)
     return kind([None, width])
+
+
+def _takes_nan(model: Any, examples: Any) -> bool:
+    """Whether the estimator answers a row in which every number is missing, as those with an imputer in front and
+    some trees do; all others refuse it, which the converted model does not."""
+    if is_frame(examples):
+        row = examples.iloc[:1].copy()
+        for name in row.columns:
+            if np.asarray(row[name]).dtype.kind == "f":
+                row[name] = np.nan
+    else:
+        width = getattr(model, "n_features_in_", None) if examples is None else np.asarray(examples).shape[1]
+        row = np.full((1, int(width or 1)), np.nan, np.float32)
+    try:
+        with catch_warnings():
+            simplefilter("ignore")
+            _predict(model, row)
+    except Exception:  # whatever an estimator raises, it is a refusal
+        return False
+    return True
 
 
 def _predict(model: Any, examples: Any) -> Mapping[str, Array]:

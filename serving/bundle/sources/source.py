@@ -20,5 +20,7 @@ class Source:
     live: Callable[[Any], Mapping[str, Array]] | None = None
     """Golden inputs as the user gave them to what the model in memory answers, for those outputs it can tell. A
     single output without a name of its own has the name ""."""
+    takes_nan: bool = False
+    """Whether the model itself knows what to do with a missing value, so that NaN is a legal input."""
     libraries: tuple[str, ...] = ()
     """Distributions whose versions belong into the manifest."""

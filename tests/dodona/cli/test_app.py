@@ -12,14 +12,18 @@ from dodona.cli.exits import BROKEN, FAILED, RETRY, UNREACHABLE, USAGE, UsageErr
 from dodona.client.failures import Unreachable
 from dodona.cluster import ClusterError
 from serving import errors
+from tests.serving.bundle.makers import doubling_model
 
+ONNX, GOLDEN = "model.onnx", "golden.csv"
 COMMANDS = ("up", "pack", "verify", "models", "predict", "status", "config", "version")
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Run a command in an empty folder with a clean environment."""
+    """Run a command in a folder with a model and too few columns of examples, and with a clean environment."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / ONNX).write_bytes(doubling_model().SerializeToString())
+    (tmp_path / GOLDEN).write_text("a,b\n1,2\n")
     for name in ("DODONA_URL", "DODONA_CONFIG", "DODONA_TRACEBACK"):
         monkeypatch.delenv(name, raising=False)
     runner = CliRunner()
@@ -34,7 +38,7 @@ def test_every_command_has_help(run, command):
     assert command in result.stdout
 
 
-@pytest.mark.parametrize("command", ["up", "pack", "verify", "models", "predict", "status", "config"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_examples(run, command):
     """Help shows lines to copy."""
     assert f"dodona {command}" in run(command, "--help").stdout.partition("Examples")[2]
@@ -78,7 +82,8 @@ def test_config_explains_every_key(run):
     [
         (("predict", "iris"), USAGE, "give the input either as --json"),
         (("predict", "iris", "--json", "{}", "--file", "x.csv"), USAGE, "give the input either as --json"),
-        (("predict", "iris", "--json", "{"), USAGE, "--json is not valid JSON: "),
+        (("predict", "iris", "--json", "{"), USAGE, "--json: not valid JSON: "),
+        (("predict", "iris", "--json", '{"a": 1, "a": 2}'), USAGE, "--json: key 'a' is there twice in one object"),
         (("predict", "iris", "--json", "{}", "--output", "x.csv"), USAGE, "--output goes with --file"),
         (("predict", "iris", "--file", "rows.txt", "--url", "grpc://127.0.0.1:1"), USAGE, "kind .txt are not read"),
         (("predict", "iris", "--file", "rows.csv", "--url", "grpc://127.0.0.1:1"), USAGE, "cannot be read: no such"),
@@ -92,7 +97,18 @@ def test_config_explains_every_key(run):
         (("pack", "nosuch.onnx", "--name", "x"), USAGE, "nosuch.onnx does not exist"),
         (("pack", "--name", "x", "--framework", "caffe"), USAGE, "use one of onnx, xgboost, python, echo"),
         (("pack", "--name", "x", "--framework", "onnx"), USAGE, "a file to pack is missing"),
-        (("pack", "--name", "a/b", "--framework", "echo"), FAILED, "name: 'a/b' is not allowed"),
+        (("pack", "--name", "my model", "--framework", "echo"), USAGE, "--name 'my model' cannot be used; letters"),
+        (
+            ("pack", ONNX, "--name", "x", "--repository", "/proc/x"),
+            FAILED,
+            "repository: /proc/x cannot be made: No such",
+        ),
+        (
+            ("pack", __file__, "--name", "x", "--framework", "xgboost"),
+            FAILED,
+            "test_app.py is no XGBoost model: Invalid ",
+        ),
+        (("pack", ONNX, "--name", "x", "--golden", GOLDEN), USAGE, "2 columns for 3 elements of x; the model takes 3"),
         (("verify", "nosuch"), USAGE, "nosuch is no folder"),
         (("verify", "."), USAGE, "there is no model in ."),
         (("predict", "--nonsense"), USAGE, "No such option"),
@@ -152,13 +168,15 @@ def test_error_with_a_request_id_shows_it():
 def test_version_names_what_is_installed(run):
     """Text for people, JSON for scripts."""
     assert run("version").stdout.startswith("dodona ")
+    assert run("--version").stdout == run("version").stdout.splitlines()[0] + "\n"
     assert json.loads(run("version", "--json").stdout)["dodona"]
 
 
-def test_exit_codes_are_distinct_and_documented():
-    """The guide lists every code."""
+def test_exit_codes_are_distinct_and_documented(run):
+    """The guide and the help list every code."""
     from pathlib import Path
 
     guide = (Path(__file__).parents[3] / "docs" / "guides" / "cli.md").read_text()
     for code in (0, FAILED, USAGE, UNREACHABLE, BROKEN, RETRY, 130):
         assert f"| {code} |" in guide
+        assert f" {code} " in run("--help").stdout

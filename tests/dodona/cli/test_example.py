@@ -1,6 +1,7 @@
 """The ready-made commands that `dodona up` prints."""
 
 import json
+import shlex
 
 from dodona.cli.example import calls_for
 from dodona.client import Description
@@ -35,3 +36,13 @@ def test_model_without_batches_has_no_row_dimension():
     """Shapes are sent as the model says."""
     calls = calls_for(model(TensorSpec("x", "INT64", (3,)), batched=False), "127.0.0.1:8001", "127.0.0.1:8000")
     assert calls[1].endswith("""--json '{"x":[0,0,0]}'""")
+
+
+def test_columns_with_names_make_a_record():
+    """A newcomer sees what the zeros stand for; an apostrophe in a name ends no quotes."""
+    described = model(TensorSpec("x", "FP32", (2,), columns=("age", "driver's points")), TensorSpec("y", "INT64", (1,)))
+    assert calls_for(described, "127.0.0.1:8001", "127.0.0.1:8000")[1].endswith("""--json '{"x":[[0,0]],"y":[[0]]}'""")
+    named = model(TensorSpec("x", "FP32", (2,), columns=("age", "driver's points")))
+    ours, curl = calls_for(named, "127.0.0.1:8001", "127.0.0.1:8000")[1:]
+    assert json.loads(shlex.split(ours)[-1]) == {"age": 0, "driver's points": 0}
+    assert json.loads(shlex.split(curl)[-1])["inputs"][0]["data"] == [[0, 0]]

@@ -1,12 +1,13 @@
 """What `dodona up` says when versions change: each change once, for people and for scripts."""
 
 import json
+import re
 from dataclasses import dataclass, field
 
 import pytest
 
-from dodona.cli.serving import Output
-from dodona.cli.show import models_table, number, reasons, signatures, span, version_as_json
+from dodona.cli.serving import Output, say_what_to_do
+from dodona.cli.show import number, print_models, print_table, print_workers, reasons, signatures, span, version_as_json
 from protos import admin_pb2
 from serving.agent.plan import VersionStatus
 from serving.spec import ModelSpec, State
@@ -25,7 +26,7 @@ def version(state: State, reason: str = "", number: str = "1", load_s: float = 0
 
 
 def lines(capsys) -> list[str]:
-    return [line.strip() for line in capsys.readouterr().out.splitlines()]
+    return [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in capsys.readouterr().out.splitlines()]
 
 
 def test_people_see_each_change_once(capsys):
@@ -76,6 +77,27 @@ def test_scripts_get_one_object_a_line(capsys):
     ]
 
 
+def test_versions_of_a_cluster_that_ends_are_no_news(capsys):
+    """Their workers go because they are meant to: nothing is LOADING, nothing was lost."""
+    output, cluster = Output(as_json=True), Cluster([version(State.READY)])
+    output.changed(cluster)
+    output.ending(asked=True)
+    cluster.versions = [version(State.LOADING, "its worker was lost, starting another")]
+    output.changed(cluster)
+    assert [json.loads(line)["event"] for line in lines(capsys)] == ["version", "draining"]
+
+
+@pytest.mark.parametrize("repository", ["./nosuch", "."])
+def test_nothing_to_serve_is_said_once(repository, tmp_path, monkeypatch, capsys):
+    """The repository is named once, with what is wrong with it."""
+    monkeypatch.chdir(tmp_path)
+    fault = "repository .: cannot be listed: not a folder" if repository == "." else "repository ./nosuch: is not there"
+    say_what_to_do(Output(as_json=False), repository, fault)
+    first = lines(capsys)[0]
+    said = "repository .: cannot be listed: not a folder" if repository == "." else "./nosuch does not exist."
+    assert first == f"Nothing to serve yet: {said}"
+
+
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [(0.84, "0.8 s"), (42, "42 s"), (119, "119 s"), (180, "3 min"), (3_600, "1 h"), (18_000, "5 h"), (200_000, "2 d")],
@@ -92,8 +114,6 @@ def test_numbers_are_short():
 
 def test_models_are_listed_with_reasons_below(capsys):
     """A table whose rows stay whole in a pipe, then a line for each reason."""
-    from dodona.cli.show import console
-
     model = admin_pb2.ModelVersion(
         name="iris",
         version="2",
@@ -107,10 +127,48 @@ def test_models_are_listed_with_reasons_below(capsys):
         inputs=["x FP32[4]"],
         outputs=["y FP32[1]"],
     )
-    console().print(models_table([model]))
+    print_models([model])
     out = lines(capsys)
     assert len(out) == 2
     assert out[1].split()[:4] == ["iris", "2", "*", "stable"]
     assert next(reasons([model])).startswith("iris/2 [red]FAILED[/]: bad \\[golden] row")
     assert list(signatures([model])) == ["iris/2 takes x FP32[4]; gives y FP32[1]"]
     assert version_as_json(model)["default"] is True
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """A terminal of 80 columns."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+LONG = "customer-lifetime-value-prediction-emea"
+
+
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_words(narrow, capsys):
+    """Name, version and state are always there; no cell is cut in the middle."""
+    model = admin_pb2.ModelVersion(
+        name=LONG, version="2024-06-01", framework="xgboost", state="READY", succeeded=123_456, load_s=3
+    )
+    print_models([model])
+    out = lines(capsys)
+    assert len(out) == 2
+    assert all(len(line) <= 80 for line in out)
+    assert out[1].split()[:3] == [LONG, "2024-06-01", "READY"]
+
+
+def test_a_narrow_terminal_wraps_lists_of_models_between_names(narrow, capsys):
+    """The workers table: the process is whole, and so is every model's name."""
+    names = [f"{LONG}-{number}" for number in range(3)]
+    print_workers([admin_pb2.Worker(name="xgboost-1", role="worker", models=names, metrics_address="127.0.0.1:40001")])
+    out = lines(capsys)
+    assert all(len(line) <= 80 for line in out)
+    assert [name for name in names if name in " ".join(out)] == names
+
+
+def test_a_name_wider_than_the_terminal_is_still_whole(narrow, capsys):
+    """It goes over the edge, where the terminal breaks it."""
+    assert print_table(["model", "x"], [["n" * 100, "1"]], sheds=["x"]) == 1
+    assert "n" * 100 in lines(capsys)

@@ -76,6 +76,18 @@ def test_batches_cover_every_row_once(tmp_path):
         ("x.json", '{"a": [1], "b": [1, 2]}', "columns of [1, 2] rows"),
         ("x.json", '[{"a": 1}, {"b": 1}]', "record 2 has other names than the first"),
         ("x.jsonl", '{"a": 1}\n{', "is malformed"),
+        ("x.jsonl", '{"a": 1}\n\n{"a": }', "(line 3, column 7)"),
+        ("x.jsonl", '{"a": 1}\n{"a": 1, "a": 2}', "key 'a' is there twice in one object (line 2)"),
+        ("x.json", '[{"a": 1},\n{"a": ]', "(line 2, column 7)"),
+        ("x.json", '[{"a": 1, "a": 2}]', "key 'a' is there twice in one object"),
+        ("x.csv", "a,b,a\n1,2,3\n", "column 'a' is there twice, as columns 1 and 3"),
+        (
+            "x.csv",
+            ",a\n0,1\n",
+            "column 1 has no name; if it is the index that pandas writes, write it with index=False",
+        ),
+        ("x.csv", "a;b\n1;2\n", "its values are separated by semicolons; separate them by commas"),
+        ("x.csv", "a\tb\n1\t2\n", "its values are separated by tabs"),
     ],
 )
 def test_bad_files_are_named_with_the_reason(tmp_path, name, text, expected):
@@ -84,6 +96,12 @@ def test_bad_files_are_named_with_the_reason(tmp_path, name, text, expected):
     with pytest.raises(UsageError, match=name) as caught:
         read_rows(tmp_path / name)
     assert expected in str(caught.value)
+
+
+def test_a_lone_column_may_be_called_anything(tmp_path):
+    """A semicolon in a name makes no other separator of it."""
+    (tmp_path / "x.csv").write_text("length; cm\n5\n")
+    assert read_rows(tmp_path / "x.csv").columns["length; cm"].tolist() == [5]
 
 
 def test_writing_names_what_is_wrong(tmp_path):

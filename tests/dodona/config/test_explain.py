@@ -66,3 +66,8 @@ def test_json_form_names_sources():
     """For scripts: the settings as they are, and path -> source."""
     configuration = load(None, {"DODONA_ROUTER__GRPC_PORT": "9001"})
     assert as_json(configuration)["sources"] == {"router.grpc_port": "DODONA_ROUTER__GRPC_PORT"}
+
+
+def test_every_key_and_block_has_a_text():
+    """Nothing is listed that nobody explains."""
+    assert [key.name for key in explained() if not key.text] == []

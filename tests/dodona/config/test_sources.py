@@ -93,14 +93,19 @@ def test_empty_blocks_mean_defaults(here):
     ("text", "expected"),
     [
         ("router:\n  grpc_prt: 1\n", "dodona.yaml: router.grpc_prt: unknown key; did you mean 'grpc_port'?"),
+        ("routr: {grpc_port: 1}\n", "dodona.yaml: routr: unknown key; did you mean 'router'?"),
         ("repo: x\n", "dodona.yaml: repo: unknown key; known keys: log_file"),
         ("router:\n  grpc_port: many\n", "got 'many'"),
         ("router:\n  front: envoy\n", "Input should be 'http2' or 'grpcio'; got 'envoy'"),
         ("workers:\n  onnx:\n    replica: 2\n", "workers.onnx.replica: unknown key; did you mean 'replicas'?"),
         ("workers:\n  onx: {}\n", "got 'onx'"),
         ("supervise:\n  nice: 40\n", "supervise.nice: Input should be less than or equal to 19; got 40"),
-        ("router: 5\n", "router: Input should be a valid dictionary"),
+        ("router: 5\n", "dodona.yaml: router: must be a block of keys with their values; got 5"),
         ("- a\n", "dodona.yaml: must be a mapping; see `dodona config --explain`"),
+        (
+            "router:\n  grpc_port: 1\n  grpc_port: 2\n",
+            "dodona.yaml: 'grpc_port' is there twice, at line 2 and at line 3; keep one of them",
+        ),
         ("a: b: c\n", "dodona.yaml: not valid YAML at line 1; check the indentation"),
     ],
 )

@@ -135,3 +135,14 @@ def test_what_is_missing_names_the_file_and_how_far_it_is() -> None:
     assert what_is_missing(whole, {"a": 5}) == "b is missing, 0 of 4096 bytes so far"
     assert what_is_missing(whole, {"a": 5, "b": 4096, "other": 1}) == ""
     assert what_is_missing(whole, {"a": -1, "b": -1}) == ""
+
+
+def test_what_a_half_copy_lacks_is_counted() -> None:
+    """The first file by name and size, and how many more."""
+    files = {name: {"sha256": SHA, "bytes": 10} for name in ("a", "b", "c")}
+    raw = {"created": "2024-05-01T00:00:00Z", "framework": "onnx", "files": files}
+    manifest = Manifest.model_validate(raw)
+    assert what_is_missing(manifest, {"a": 10, "b": 10, "c": 10}) == ""
+    assert what_is_missing(manifest, {"a": 10, "b": 4, "c": -1}) == "b has 4 of 10 bytes so far"
+    assert what_is_missing(manifest, {"a": 10, "b": 4}) == "b has 4 of 10 bytes so far, and 1 more file is not complete"
+    assert what_is_missing(manifest, {}) == "a is missing, 0 of 10 bytes so far, and 2 more files are not complete"

@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 import xgboost
 from sklearn.datasets import load_breast_cancer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from serving.bundle.definition import TensorDefinition, read_definition
 from serving.bundle.golden import Golden, Tolerance, read_golden
@@ -18,7 +22,7 @@ from serving.bundle.pack import pack
 from serving.bundle.packing import Packed
 from serving.bundle.publish import VersionTaken
 from serving.errors import BundleError
-from tests.serving.bundle.makers import EXAMPLES, doubling_model, pack_echo, write_triton
+from tests.serving.bundle.makers import EXAMPLES, VECTOR, doubling_model, pack_echo, write_triton
 
 FRAME = load_breast_cancer(as_frame=True)
 ROWS: Any = np.ascontiguousarray(FRAME.data, np.float32)
@@ -157,6 +161,38 @@ def test_no_model_is_packed_that_nothing_can_run(tmp_path: Path) -> None:
         pack({}, name="x", repository=tmp_path)
 
 
+def allowed(packed: Packed) -> list[bool]:
+    """Whether each input takes NaN, by model.yaml and by the signature, which must agree."""
+    allows = [tensor.allow_nan for tensor in read_definition(packed.folder.parent / "model.yaml").inputs]
+    assert not allows or allows == [tensor.allow_nan for tensor in packed.signature.inputs]
+    return [tensor.allow_nan for tensor in packed.signature.inputs]
+
+
+def test_a_new_model_refuses_missing_values_unless_it_takes_them_on_purpose(tmp_path: Path, classifier: Any) -> None:
+    """XGBoost does, an estimator with an imputer in front does, and examples with a missing value say so."""
+    linear = make_pipeline(StandardScaler(), LogisticRegression()).fit(ROWS, TARGET)
+    imputing = make_pipeline(SimpleImputer(), LogisticRegression(max_iter=5000)).fit(ROWS, TARGET)
+    holed = np.array([[1, np.nan, 3]], np.float32)
+    assert allowed(pack(doubling_model(), name="plain", repository=tmp_path)) == [False]
+    assert allowed(pack(doubling_model(), name="named", repository=tmp_path, columns=["a", "b", "c"])) == [False]
+    assert allowed(pack(doubling_model(), name="holed", repository=tmp_path, golden_inputs=holed)) == [True]
+    assert allowed(pack(linear, name="linear", repository=tmp_path)) == [False]
+    assert allowed(pack(linear, name="proved", repository=tmp_path, golden_inputs=ROWS)) == [False]
+    assert allowed(pack(imputing, name="imputing", repository=tmp_path)) == [True]
+    assert allowed(pack(classifier, name="trees", repository=tmp_path)) == [True]
+    assert allowed(pack_echo(tmp_path, "mine")) == [True]
+
+
+def test_a_packed_default_does_not_bind_the_next_version(tmp_path: Path) -> None:
+    """The shape stays the file's to say, and what the owner changes in model.yaml stays changed."""
+    pack(doubling_model(), name="twice", repository=tmp_path)
+    path = tmp_path / "twice" / "model.yaml"
+    path.write_text(path.read_text().replace("allow_nan: false", "allow_nan: true"))
+    packed = pack(doubling_model(width=4), name="twice", repository=tmp_path)
+    assert allowed(packed) == [True]
+    assert packed.signature.inputs[0].shape == (4,)
+
+
 def test_what_is_published_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
     """A worker of another user can read it wherever the publisher's umask lets it."""
     umask = os.umask(0o022)
@@ -167,3 +203,34 @@ def test_what_is_published_has_the_permissions_of_the_umask(tmp_path: Path) -> N
     for path in (packed.folder.parent, packed.folder):
         assert path.stat().st_mode & 0o777 == 0o755
     assert (packed.folder / "MANIFEST.json").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_model_that_cannot_be_loaded_is_named_without_our_hidden_folder(tmp_path: Path) -> None:
+    """The text is about the user's file; the folder it was tried in has gone."""
+    (tmp_path / "bad.onnx").write_text("nonsense")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "model.py").write_text(
+        "class Own:\n    def load(self, folder): open(folder / 'weights.txt')\n    def predict(self, inputs): pass\n"
+    )
+    with pytest.raises(BundleError, match=r"Load model from model\.onnx failed"):
+        pack(tmp_path / "bad.onnx", name="x", repository=tmp_path / "models")
+    with pytest.raises(BundleError, match=r"No such file .*: 'weights\.txt'; put the files that it reads beside it"):
+        pack(
+            tmp_path / "own",
+            name="x",
+            repository=tmp_path / "models",
+            framework="python",
+            class_="model:Own",
+            inputs=[VECTOR],
+            outputs=[VECTOR],
+        )
+
+
+def test_a_saved_booster_that_is_none_has_its_cause(tmp_path: Path) -> None:
+    """XGBoost's reason, without its source file and stack."""
+    (tmp_path / "x.ubj").write_text("garbage")
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(BundleError, match=r"x\.ubj is no XGBoost model: Invalid model format in: .*; use save_model"):
+        pack(tmp_path / "x.ubj", name="x", repository=tmp_path / "models")
+    with pytest.raises(BundleError, match=r"x\.json is no XGBoost model: Invalid cast, from Null to Object; use"):
+        pack(tmp_path / "x.json", name="x", repository=tmp_path / "models")

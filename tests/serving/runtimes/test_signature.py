@@ -27,6 +27,16 @@ def test_declared_tensors_add_what_the_model_cannot_know() -> None:
     )
 
 
+def test_a_shape_that_is_left_out_is_the_models() -> None:
+    """So that model.yaml can say one thing of a tensor without repeating the rest; no extents are extents too."""
+    age = TensorDefinition(name="age", datatype="FP32", allow_nan=False)
+    assert reconcile(FOUND, (age, tensor("text", "BYTES", 2)), "inputs")[0] == TensorSpec(
+        "age", "FP32", (-1,), allow_nan=False
+    )
+    with pytest.raises(BundleError, match=r"in the model, \[\] in model\.yaml"):
+        reconcile(FOUND, (tensor("age", "FP32"), tensor("text", "BYTES", 2)), "inputs")
+
+
 def test_outputs_may_be_a_choice() -> None:
     """Listing some outputs serves those only, in that order."""
     assert reconcile(FOUND, (tensor("text", "BYTES", 2),), "outputs") == (FOUND[1],)
