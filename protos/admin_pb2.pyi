@@ -41,7 +41,7 @@ class Listener(_message.Message):
     def __init__(self, protocol: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
 
 class Worker(_message.Message):
-    __slots__ = ("name", "role", "framework", "device", "interpreter", "pid", "metrics_address", "connected_s", "draining", "models", "in_flight", "round_trip_s")
+    __slots__ = ("name", "role", "framework", "device", "interpreter", "pid", "metrics_address", "connected_s", "draining", "models", "in_flight", "round_trip_s", "fault")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     FRAMEWORK_FIELD_NUMBER: _ClassVar[int]
@@ -54,6 +54,7 @@ class Worker(_message.Message):
     MODELS_FIELD_NUMBER: _ClassVar[int]
     IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
     ROUND_TRIP_S_FIELD_NUMBER: _ClassVar[int]
+    FAULT_FIELD_NUMBER: _ClassVar[int]
     name: str
     role: str
     framework: str
@@ -66,7 +67,8 @@ class Worker(_message.Message):
     models: _containers.RepeatedScalarFieldContainer[str]
     in_flight: int
     round_trip_s: float
-    def __init__(self, name: _Optional[str] = ..., role: _Optional[str] = ..., framework: _Optional[str] = ..., device: _Optional[str] = ..., interpreter: _Optional[str] = ..., pid: _Optional[int] = ..., metrics_address: _Optional[str] = ..., connected_s: _Optional[float] = ..., draining: _Optional[bool] = ..., models: _Optional[_Iterable[str]] = ..., in_flight: _Optional[int] = ..., round_trip_s: _Optional[float] = ...) -> None: ...
+    fault: str
+    def __init__(self, name: _Optional[str] = ..., role: _Optional[str] = ..., framework: _Optional[str] = ..., device: _Optional[str] = ..., interpreter: _Optional[str] = ..., pid: _Optional[int] = ..., metrics_address: _Optional[str] = ..., connected_s: _Optional[float] = ..., draining: _Optional[bool] = ..., models: _Optional[_Iterable[str]] = ..., in_flight: _Optional[int] = ..., round_trip_s: _Optional[float] = ..., fault: _Optional[str] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
     __slots__ = ("name", "version", "framework", "state", "reason", "replicas", "is_default", "labels", "pending", "in_flight", "succeeded", "failed", "inputs", "outputs", "load_s")

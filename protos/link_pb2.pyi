@@ -283,12 +283,14 @@ class IndexEntry(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., reason: _Optional[str] = ..., framework: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Index(_message.Message):
-    __slots__ = ("repository", "entries")
+    __slots__ = ("repository", "entries", "fault")
     REPOSITORY_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    FAULT_FIELD_NUMBER: _ClassVar[int]
     repository: str
     entries: _containers.RepeatedCompositeFieldContainer[IndexEntry]
-    def __init__(self, repository: _Optional[str] = ..., entries: _Optional[_Iterable[_Union[IndexEntry, _Mapping]]] = ...) -> None: ...
+    fault: str
+    def __init__(self, repository: _Optional[str] = ..., entries: _Optional[_Iterable[_Union[IndexEntry, _Mapping]]] = ..., fault: _Optional[str] = ...) -> None: ...
 
 class Control(_message.Message):
     __slots__ = ("id", "action", "name", "config")

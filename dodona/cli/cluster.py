@@ -46,6 +46,7 @@ def models(
         print_json({"models": [version_as_json(model) for model in found]})
     elif found:
         _print_models(found, signed=name is not None)
+        _print_faults(status.workers)
     else:
         typer.echo("no models yet; put one into the repository with `dodona pack FILE --name NAME`")
     _exit_if_broken(found)
@@ -97,6 +98,7 @@ def status(
         print_workers(answer.workers)
         out.print()
         _print_models(answer.models)
+        _print_faults(answer.workers)
     _exit_if_broken(answer.models)
 
 
@@ -114,6 +116,14 @@ def _print_models(models: "Sequence[admin_pb2.ModelVersion]", *, signed: bool = 
     out = console()
     print_models(models)
     for line in (*(signatures(models) if signed else ()), *reasons(models)):
+        out.print(line)
+
+
+def _print_faults(workers: "Iterable[admin_pb2.Worker]") -> None:
+    from dodona.cli.show import console, faults
+
+    out = console()
+    for line in faults(workers):
         out.print(line)
 
 

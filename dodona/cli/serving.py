@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -29,7 +29,10 @@ _SAME_WISH_S: Final = 0.3
 
 
 class Output:
-    """Lines for people, or one JSON object an event for scripts; either way each is flushed at once."""
+    """Lines for people, or one JSON object an event for scripts; either way each is flushed at once.
+
+    Who reads them may go: the cluster serves on, and nobody is told any more.
+    """
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
@@ -42,14 +45,16 @@ class Output:
     def say(self, markup: str = "") -> None:
         """For people only."""
         if not self._as_json:
-            self._console.print(markup, soft_wrap=True)
-            self._console.file.flush()
+            with suppress(OSError):
+                self._console.print(markup, soft_wrap=True)
+                self._console.file.flush()
 
     def event(self, event: str, /, **fields: object) -> None:
         """For scripts only."""
         if self._as_json:
-            typer.echo(orjson.dumps({"event": event, **fields}).decode())
-            sys.stdout.flush()
+            with suppress(OSError):
+                typer.echo(orjson.dumps({"event": event, **fields}).decode())
+                sys.stdout.flush()
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:

@@ -93,6 +93,13 @@ def reasons(models: Iterable[admin_pb2.ModelVersion]) -> Iterator[str]:
             yield f"{escape(model.name + version)} {state(model.state)}: {escape(model.reason)}"
 
 
+def faults(workers: Iterable[admin_pb2.Worker]) -> Iterator[str]:
+    """A line for every agent whose repository cannot be read: what serves goes on, what changes is not seen."""
+    for worker in workers:
+        if worker.fault:
+            yield f"[red]{escape(worker.name)}: the repository cannot be read:[/] {escape(worker.fault)}"
+
+
 def signatures(models: Iterable[admin_pb2.ModelVersion]) -> Iterator[str]:
     for model in models:
         if model.inputs or model.outputs:
@@ -176,4 +183,5 @@ def worker_as_json(worker: admin_pb2.Worker) -> Mapping[str, object]:
         "models": list(worker.models),
         "in_flight": worker.in_flight,
         "round_trip_s": worker.round_trip_s,
+        "fault": worker.fault,
     }

@@ -13,13 +13,15 @@ from serving.link.framing import LinkError, cut
 
 
 class Agent:
-    __slots__ = ("connected_at", "hello", "name", "round_trip_s")
+    __slots__ = ("connected_at", "fault", "hello", "name", "round_trip_s")
 
     def __init__(self, hello: link_pb2.Hello, connected_at: float) -> None:
         self.hello = hello
         self.name = hello.name
         self.connected_at = connected_at
         self.round_trip_s = 0.0
+        self.fault = ""
+        """Why its repository cannot be read now."""
 
 
 class Peers:
@@ -83,6 +85,7 @@ class Peers:
     def _from_agent(self, agent: Agent, envelope: link_pb2.Envelope) -> None:
         frame = envelope.WhichOneof("frame")
         if frame == "index":
+            agent.fault = envelope.index.fault
             self._catalogue.set_index(agent.name, envelope.index)
             self._dispatcher.sweep()
         elif frame == "control_result":
@@ -112,4 +115,6 @@ def _row(peer: Replica | Agent, now: float) -> admin_pb2.Worker:
         row.draining = peer.draining
         row.models.extend(str(seat.pool.spec) for seat in peer.seats.values())
         row.in_flight = len(peer.in_flight)
+    else:
+        row.fault = peer.fault
     return row

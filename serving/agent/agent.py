@@ -236,7 +236,9 @@ class Agent:
     # Plumbing
 
     def _frame(self) -> link_pb2.Index | None:
-        return index_frame(self._settings.repository, self._index) if self._seen else None
+        if not self._seen:
+            return None  # an empty index would say that nothing is wanted
+        return index_frame(self._settings.repository, self._index, self.repository_fault)
 
     def _tell(self) -> None:
         for link in self._links:

@@ -14,9 +14,11 @@ from serving.link.words import state_message
 from serving.status import Status
 
 
-def index_frame(repository: str, versions: Iterable[VersionStatus]) -> link_pb2.Index:
+def index_frame(repository: str, versions: Iterable[VersionStatus], fault: str = "") -> link_pb2.Index:
+    """`fault`: why the repository cannot be read now; `versions` are then the last that were seen."""
     return link_pb2.Index(
         repository=repository,
+        fault=fault,
         entries=[
             link_pb2.IndexEntry(
                 name=version.spec.name,

@@ -24,7 +24,7 @@ from router.settings import RouterSettings
 from serving.agent.settings import Supervise
 from serving.errors import ConfigurationError, ModelNotFound, Unavailable
 from serving.spec import State
-from tests.integration.up import Up, all_gone, copy_slowly_first_half, pack_echo, until
+from tests.integration.up import DODONA, Up, all_gone, copy_slowly_first_half, pack_echo, until
 
 ANY_PORTS = RouterSettings(grpc_port=0, http_port=0, metrics_port=0, drain_grace_s=10)
 ROW = {"x": [[1.0, 2.0]]}
@@ -270,6 +270,43 @@ def test_second_signal_ends_everything_at_once(tmp_path):
         assert up.ended() == 0
         assert [event["event"] for event in up.events][-2:] == ["draining", "stopped"]
         assert all_gone(processes)
+
+
+def test_cluster_serves_on_when_nobody_reads_its_events(tmp_path):
+    """A script that closes its end of the pipe must not stop the supervision."""
+    pack_echo(tmp_path / "models", "echo")
+    options = ("--log-file", "log", "--grpc-port", "0", "--http-port", "0", "--metrics-port", "0")
+    command = [*DODONA, "up", "--json", *options]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            events = {}
+            while "ready" not in events:
+                event = json.loads(process.stdout.readline())
+                events[event["event"]] = event
+            process.stdout.close()
+            with Client(f"grpc://{events['started']['grpc']}", timeout_s=20) as client:
+                worker = next(worker for worker in client.status().workers if worker.role == "worker")
+                psutil.Process(worker.pid).kill()
+                assert client.predict("echo", ROW).outputs["x"].tolist() == ROW["x"]
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
+def test_unreadable_repository_is_shown(tmp_path):
+    """What serves goes on; `dodona status` and `dodona models` say that changes are not seen."""
+    pack_echo(tmp_path / "models", "echo")
+    with Up(tmp_path) as up:
+        address = up.event("started")["grpc"]
+        up.event("ready")
+        (tmp_path / "models").rename(tmp_path / "away")
+        with Client(f"grpc://{address}", timeout_s=20) as client:
+            until(lambda: any(worker.fault for worker in client.status().workers))
+            assert client.predict("echo", ROW).outputs["x"].tolist() == ROW["x"]
+        for command in ("status", "models"):
+            shown = CliRunner().invoke(app, [command, "--url", f"grpc://{address}"]).stdout
+            assert "the repository cannot be read" in shown
 
 
 def test_no_process_outlives_a_killed_parent(tmp_path):
