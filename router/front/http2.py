@@ -7,7 +7,6 @@ tasks of streaming calls.
 import asyncio
 import logging
 import random
-import ssl
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,13 +14,14 @@ from router.alarm import Alarm
 from router.front.calls import Methods, Stream, Unary
 from router.front.http2_calls import Http2Call, Http2StreamCall
 from router.front.http2_connection import Http2Connection, address_text
+from router.front.tls import server_context
 from router.http2.counters import Counters
 from router.http2.grpc_message import Packed, unpack
 from router.http2.limits import Http2Limits
 from router.http2.request import HeadReader
 from router.policy.deadlines import DeadlineSlots
 from router.settings import Limits, Tls
-from serving.errors import ConfigurationError, DeadlineExceeded
+from serving.errors import DeadlineExceeded
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Http2Front:
         self.streaming = {path: method.run for path, method in methods.items() if isinstance(method, Stream)}
         self.heads = HeadReader({path: path in self.unary for path in methods}, self.limits)
         self._address = (host, port)
-        self._tls = _tls_context(tls)
+        self._tls = server_context(tls, "h2")
         self._server: asyncio.Server | None = None
         self._connections: set[Http2Connection] = set()
         self._none_left = asyncio.Event()
@@ -185,20 +185,3 @@ def _sweep_interval_s(limits: Http2Limits) -> float:
         limits.max_connection_age_s or _LONGEST_SWEEP_S,
     )
     return min(_LONGEST_SWEEP_S, shortest / 2)
-
-
-def _tls_context(tls: Tls) -> ssl.SSLContext | None:
-    if not tls.certificate:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["h2"])
-    try:
-        context.load_cert_chain(tls.certificate, tls.key or None)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            f"cannot be used: {error.strerror or error}",
-            field="router.tls.certificate",
-            remedy="give PEM files of a certificate chain and its key",
-        ) from error
-    return context

@@ -7,7 +7,6 @@ header and the drain are done here.
 
 import asyncio
 import logging
-import ssl
 from asyncio import TimerHandle
 from email.utils import formatdate
 from typing import Any, Final, cast
@@ -17,8 +16,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from router.front.http1 import Http1Connection, Patience
+from router.front.tls import server_context
 from router.settings import Limits, Tls
-from serving.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ class RestFront:
         """Listen; returns the bound address "host:port". Raises OSError, ConfigurationError (TLS files)."""
         self._config.load()
         loop = asyncio.get_running_loop()
-        context = _tls_context(self._tls)
+        context = server_context(self._tls, "http/1.1")
         self._server = await loop.create_server(
             self._connection,
             self._host,
@@ -125,20 +124,3 @@ class RestFront:
                 await self._empty.wait()
         except TimeoutError:
             return
-
-
-def _tls_context(tls: Tls) -> ssl.SSLContext | None:
-    if not tls.certificate:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        context.load_cert_chain(tls.certificate, tls.key or None)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            f"cannot load {tls.certificate}: {error.strerror or error}",
-            field="router.tls",
-            remedy="name PEM files of a chain and its key",
-        ) from None
-    return context

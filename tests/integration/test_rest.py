@@ -431,7 +431,7 @@ def test_tls_files_that_cannot_be_loaded_are_named(tmp_path: Path) -> None:
     missing = Tls(certificate=str(tmp_path / "none.pem"))
 
     async def body() -> None:
-        with pytest.raises(ConfigurationError, match=r"router\.tls: cannot load .*none.pem"):
+        with pytest.raises(ConfigurationError, match=r"router\.tls\.certificate: .*none.pem cannot be used"):
             async with standing(tls=missing):
                 raise AssertionError("it must not start")
 
