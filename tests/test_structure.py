@@ -24,6 +24,7 @@ ALLOWED = {
         "serving.spec",
         "serving.status",
         "serving.tensors",
+        "serving.wire",
     },
     "dodona": {"protos", "serving", "router", "dodona"},
 }

@@ -16,11 +16,11 @@ from protos import inference_pb2
 from serving.errors import InvalidRequest, Unimplemented
 from serving.spec import NUMPY_DTYPES, Signature
 from serving.tensors import dtype_of, from_contents, from_raw, shape_matches, to_raw
+from serving.wire import field_bytes
 from serving.worker.fronts import Fronts
 from serving.worker.request import DecodedRequest, Part, WantedOutput
 from serving.worker.values import check_values, needs_check
 from serving.worker.wanted import wanted_outputs
-from serving.worker.wire import field_bytes
 
 _RESPONSE_ID: Final = 3
 # An empty tensor takes no bytes whatever its other extents, so nothing else bounds them.

@@ -16,9 +16,9 @@ from serving.errors import ModelFailed
 from serving.runtimes.base import Arrays
 from serving.spec import ModelSpec, Signature, TensorSpec
 from serving.tensors import shape_matches, to_raw
+from serving.wire import field_bytes, head
 from serving.worker.classes import top_classes
 from serving.worker.request import DecodedRequest, WantedOutput
-from serving.worker.wire import field_bytes, head
 
 _MODEL_NAME, _MODEL_VERSION, _OUTPUTS, _RAW = 1, 2, 5, 6
 _MAX_TEMPLATES: Final = 4096

@@ -17,8 +17,8 @@ from google.protobuf.message import DecodeError
 
 from protos import inference_pb2
 from serving.spec import Signature
+from serving.wire import head
 from serving.worker.request import DecodedRequest
-from serving.worker.wire import head
 
 _MAX_FRONTS: Final = 256
 _MAX_FRONT_BYTES: Final = 1024

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protos import inference_pb2
-from serving.worker.wire import field_bytes, head, varint
+from serving.wire import field_bytes, head, varint
 
 
 @given(st.integers(0, 2**63 - 1))

@@ -24,6 +24,7 @@ from router.edge.intake import inference_of
 from router.front.calls import Stream, StreamCall
 from router.request import Inference
 from serving.errors import DodonaError
+from serving.wire import head
 
 MAX_IN_FLIGHT: Final = 256
 """Requests of one stream that are at work or wait for their turn to be written."""
@@ -32,7 +33,7 @@ MAX_IN_FLIGHT: Final = 256
 _FINAL: Final = inference_pb2.ModelInferResponse(
     parameters={"triton_final_response": inference_pb2.InferParameter(bool_param=True)}
 ).SerializeToString()
-_INFER_RESPONSE_TAG: Final = b"\x12"  # field 2 of ModelStreamInferResponse, length-delimited
+_INFER_RESPONSE_FIELD: Final = inference_pb2.ModelStreamInferResponse.INFER_RESPONSE_FIELD_NUMBER
 
 Outcome = bytes | DodonaError
 
@@ -143,16 +144,7 @@ class _Conversation:
 
 def _wrapped(response: bytes) -> bytes:
     """A ModelStreamInferResponse around a serialised ModelInferResponse, which is not decoded for it."""
-    return b"".join((_INFER_RESPONSE_TAG, _varint(len(response) + len(_FINAL)), response, _FINAL))
-
-
-def _varint(number: int) -> bytes:
-    groups = bytearray()
-    while number > 0x7F:
-        groups.append(number & 0x7F | 0x80)
-        number >>= 7
-    groups.append(number)
-    return bytes(groups)
+    return b"".join((head(_INFER_RESPONSE_FIELD, len(response) + len(_FINAL)), response, _FINAL))
 
 
 def _refusal(message: bytes, error: DodonaError) -> bytes:

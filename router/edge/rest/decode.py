@@ -16,10 +16,11 @@ from router.edge.rest.parameters import mapping, refuse_shared_memory, write_par
 from serving.errors import InvalidRequest, above_limit
 from serving.spec import NUMPY_DTYPES, Signature, TensorSpec
 from serving.tensors import element_count
+from serving.wire import head
 
 _MAX_RANK: Final = 32
 _INT64: Final = range(2**63)
-_RAW_TAG: Final = b"\x3a"  # field 7 (raw_input_contents), length-delimited
+_RAW_FIELD: Final = inference_pb2.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +62,11 @@ def assemble(request: inference_pb2.ModelInferRequest, raws: Sequence[bytes | me
     """The request with its tensors. Raises TooLarge past `max_bytes`."""
     parts: list[bytes | memoryview] = [request.SerializeToString()]
     for raw in raws:
-        parts += (_RAW_TAG, _varint(len(raw)), raw)
+        parts += (head(_RAW_FIELD, len(raw)), raw)
     message = b"".join(parts)
     if len(message) > max_bytes:
         raise above_limit(f"request of {len(message)} bytes", "router.limits.max_message_bytes", max_bytes)
     return message
-
-
-def _varint(value: int) -> bytes:
-    if value < 0x80:
-        return bytes((value,))
-    encoded = bytearray()
-    while value >= 0x80:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
 
 
 def _id_of(document: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.runtimes.compiled.onnx_trees import onnx_model, varints
-from serving.worker.wire import varint
+from serving.wire import varint
 from tests.serving.runtimes.compiled.boosters import ensemble, trained
 
 
