@@ -1,10 +1,10 @@
 """What the REST edge costs: one-row binary and JSON infer requests over HTTP/1.1, answered by a dispatcher that replies
-at once, so that everything but uvicorn and the edge is left out.
+at once, so that everything but the listener and the edge is left out.
 
     python -m loadtests.rest_edge [--requests 40000] [--connections 32] [--rounds 3]
 
-Variants run interleaved and the median is shown: `dodona` (router/edge/rest), `starlette` (the same decode and encode
-behind Starlette's routing, Request and Response) and `floor` (an ASGI callable that answers a fixed body).
+Variants run interleaved and the median is shown: `dodona` (our listener and router/edge/rest), `floor` (our listener,
+answering a fixed body) and `uvicorn` (its protocol class and an ASGI callable that answers a fixed body).
 Needs `h2load` (Debian: nghttp2-client).
 """
 
@@ -14,7 +14,6 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from statistics import median
 from typing import Any
 
@@ -26,18 +25,16 @@ from protos import inference_pb2, link_pb2
 from router.compose import compose
 from router.core import Core
 from router.edge.rest.app import rest_app
-from router.edge.rest.decode import message_of
-from router.edge.rest.encode import response_of
-from router.edge.rest.exchange import Request as EdgeRequest
-from router.edge.rest.infer import predict
+from router.front.exchange import Application, Exchange
 from router.front.rest import RestFront
+from router.http1.heads import Head
 from router.replica import Replica
 from router.settings import Limits, RouterSettings, Tls
 from serving import loop as serving_loop
 
 COLUMNS = 30
 VALUES = [index / 7 for index in range(COLUMNS)]
-VARIANTS = ("dodona", "starlette", "floor")
+VARIANTS = ("dodona", "floor", "uvicorn")
 FORMS = ("binary", "json")
 
 
@@ -91,56 +88,52 @@ def make_core() -> Core:
     return core
 
 
-def starlette_app(core: Core) -> Any:
-    from starlette.applications import Starlette
-    from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.routing import Route
+class Floor:
+    """A fixed body for everything, without an edge."""
 
-    limits = core.settings.limits
+    def start(self, exchange: Exchange) -> None:
+        exchange.reply(200, b"content-type: application/json\r\n", b"{}")
 
-    async def endpoint(request: Request) -> Response:
-        body = await request.body()
-        size = request.headers.get("inference-header-content-length")
-        message, wanted = message_of(
-            body,
-            None if size is None else int(size),
-            request.path_params["model"],
-            "",
-            max_depth=limits.max_json_depth,
-            max_bytes=limits.max_message_bytes,
-        )
-        edge = EdgeRequest(core, "POST", request.path_params, dict(request.scope["headers"]), "r", request.receive, 0.0)
-        answer = response_of(await predict(edge, message), wanted)
-        fields = {name.decode(): value.decode() for name, value in answer.headers}
-        return Response(answer.body, answer.status, fields | {"x-request-id": "r"})
-
-    return Starlette(routes=[Route("/v2/models/{model}/infer", endpoint, methods=["POST"])])
+    def vet(self, head: Head) -> None:
+        """Nothing is refused."""
 
 
-def floor_app(core: Core) -> Any:
-    del core
-
-    async def app(_: Any, receive: Any, send: Any) -> None:
-        await receive()
-        fields = [(b"content-type", b"application/json"), (b"content-length", b"2")]
-        await send({"type": "http.response.start", "status": 200, "headers": fields})
-        await send({"type": "http.response.body", "body": b"{}"})
-
-    return app
+async def uvicorn_app(_: Any, receive: Any, send: Any) -> None:
+    await receive()
+    fields = [(b"content-type", b"application/json"), (b"content-length", b"2")]
+    await send({"type": "http.response.start", "status": 200, "headers": fields})
+    await send({"type": "http.response.body", "body": b"{}"})
 
 
-APPS: dict[str, Callable[[Core], Any]] = {"dodona": rest_app, "starlette": starlette_app, "floor": floor_app}
+async def listen_with_uvicorn() -> str:
+    """Its protocol class alone, in our event loop."""
+    from uvicorn.config import Config
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+    from uvicorn.server import ServerState
+
+    config = Config(uvicorn_app, http=HttpToolsProtocol, ws="none", lifespan="off", log_config=None, access_log=False)
+    config.load()
+    state = ServerState()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: HttpToolsProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    host, port = server.sockets[0].getsockname()[:2]
+    return f"{host}:{port}"
+
+
+async def listen(variant: str) -> str:
+    if variant == "uvicorn":
+        return await listen_with_uvicorn()
+    application: Application = rest_app(make_core()) if variant == "dodona" else Floor()
+    return await RestFront(application, "127.0.0.1", 0, Limits(), Tls()).start()
 
 
 async def serve(variant: str) -> None:
-    """One variant, until standard input closes; then the CPU seconds it took."""
-    front = RestFront(APPS[variant](make_core()), "127.0.0.1", 0, Limits(), Tls())
-    print(await front.start(), flush=True)
+    """One variant, until standard input closes; prints the CPU seconds it took whenever it is asked."""
+    print(await listen(variant), flush=True)
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         print(time.process_time() if line.strip() == "cpu" else "?", flush=True)
-    await front.drain(1)
 
 
 class Server:

@@ -28,7 +28,7 @@ class Limits(Settings):
     max_connections: PositiveInt = 10_000
     """Open client connections of one listener."""
     max_connection_age_s: Seconds = 0.0
-    """Seconds after which a gRPC connection is asked to end, so that its client connects anew, maybe elsewhere; each
+    """Seconds after which a connection is asked to end, so that its client connects anew, maybe elsewhere; each
     connection lives up to a tenth longer or shorter. 0 = no limit."""
     max_connection_age_grace_s: Seconds = 30.0
     """Seconds that calls on such a connection get to finish."""
@@ -76,6 +76,10 @@ class Rest(Settings):
     """Seconds for the rest of a request's head, from its first bytes."""
     write_stall_s: PositiveSeconds = 30.0
     """Seconds for a caller to read something of a reply that waits for it."""
+    body_pause_s: PositiveSeconds = 30.0
+    """Seconds between two pieces of a body."""
+    upload_timeout_s: PositiveSeconds = 120.0
+    """Seconds a body may take to arrive in full."""
     handshake_timeout_s: PositiveSeconds = 10.0
     """Seconds for TLS."""
 

@@ -67,7 +67,7 @@ def test_imports_point_one_way(package: str) -> None:
         assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
 
 
-@pytest.mark.parametrize("place", ["serving/policy", "router/policy", "router/http2", *AGENTS_POLICY])
+@pytest.mark.parametrize("place", ["serving/policy", "router/policy", "router/http1", "router/http2", *AGENTS_POLICY])
 def test_decisions_are_pure(place: str) -> None:
     """Policies and the protocol machine take time and randomness as arguments and touch no I/O."""
     for path in modules(place) or [ROOT / place]:

@@ -1,190 +1,320 @@
-"""One HTTP/1.1 connection of the REST listener: uvicorn's protocol class, with what it leaves out.
+"""One client connection: the asyncio shell around router.http1.Connection.
 
-That is: limits on connections and heads, an end for callers that stop sending a head or stop reading a reply, refusals
-in JSON, and requests that offer an upgrade nobody takes.
+Hot path: `data_received` -> `Application.start` -> `Http1Exchange.reply` -> one write, which the event loop sends at
+the end of its turn. No task, coroutine, future or timer for a request; time is looked at by one sweep of the listener.
 """
 
 import asyncio
-from asyncio import TimerHandle
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, Self
+import logging
+from collections.abc import Coroutine
+from typing import Any, Final, Protocol, cast
 
-import httptools
-import orjson
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from router.front.exchange import Application
+from router.front.http1_exchange import Http1Exchange
+from router.front.patience import Patience
+from router.http1 import replies
+from router.http1.connection import Arrived, Connection, Event, Opened, Refused, State
+from router.http1.heads import HeadReader
+from router.http2.age import Age, Stage
+from router.settings import Limits
+from serving.errors import DeadlineExceeded, DodonaError
 
-from router.settings import Limits, Rest
+__all__ = ["BodyTimeout", "Http1Connection", "Listener", "Patience"]
 
-_LINGER_S: Final = 1.0
+log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long the listener waits for callers, in seconds."""
-
-    keep_alive_s: int = 75
-    """For the next request of an idle connection: longer than pools of clients and proxies keep theirs (mostly 60)."""
-    head_s: float = 20.0
-    """For the rest of a request's head, from its first bytes."""
-    stall_s: float = 30.0
-    """For a caller to read something of a reply that waits for it."""
-    handshake_s: float = 10.0
-    """For TLS."""
-    ending_s: float = 1.0
-    """For endpoints to end once their connection was cut in a drain."""
-
-    @classmethod
-    def of(cls, rest: Rest) -> Self:
-        """From the settings a user sees."""
-        return cls(rest.keep_alive_s, rest.head_timeout_s, rest.write_stall_s, rest.handshake_timeout_s)
+_IN_A_TURN: Final = 16
+"""Requests sent ahead that are begun in one turn of the event loop."""
 
 
-class _Refused(Exception):
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+class BodyTimeout(DeadlineExceeded):
+    @property
+    def http_status(self) -> int:
+        return 408
 
 
-class Http1Connection(HttpToolsProtocol):
-    def __init__(self, limits: Limits, patience: Patience, on_lost: Callable[[], None], **arguments: Any) -> None:
-        """`arguments` are uvicorn's: config, server_state, app_state."""
-        super().__init__(**arguments)
-        self._limits = limits
-        self._patience = patience
-        self._on_lost = on_lost
-        self._in_head = False
-        self._head_bytes = 0
-        self._head_timer: TimerHandle | None = None
-        self._stall_timer: TimerHandle | None = None
-        self._unread = 0
-        self._refused = _Refused(400, "malformed HTTP request")
-        self._deaf = False
+class Listener(Protocol):
+    """What the connections of one listener share."""
 
-    # The connection.
+    loop: asyncio.AbstractEventLoop
+    limits: Limits
+    patience: Patience
+    heads: HeadReader
+    application: Application
+    date: bytes
+    """The Date header's line."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        limit = self._limits.max_connections
-        if len(self.connections) > limit:
-            self._write_refusal(503, f"router.limits.max_connections is {limit}; try again, or raise the setting")
-            self.transport.close()
-            return
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+    def admit(self, connection: "Http1Connection") -> bool:
+        """Whether there is room for one more connection."""
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        for timer in (self._head_timer, self._stall_timer):
-            if timer is not None:
-                timer.cancel()
-        self._on_lost()
+    def closed(self, connection: "Http1Connection") -> None: ...
 
-    # Requests.
+    def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task of the listener's."""
+
+    def chance(self) -> float:
+        """A random number 0..1."""
+
+
+class Http1Connection(asyncio.Protocol):
+    def __init__(self, listener: Listener) -> None:
+        limits = listener.limits
+        self._listener = listener
+        self._start = listener.application.start
+        self._http = Connection(listener.heads, limits.max_header_bytes, limits.max_message_bytes)
+        self._transport: asyncio.Transport | None = None
+        self._exchange: Http1Exchange | None = None
+        self._in_turn = 0
+        self._pumping = False
+        self._reading = True
+        now = listener.loop.time()
+        self._since = now
+        """When what is waited for began to be: the next request, the rest of a head, or of a body."""
+        self._seen_at = now
+        self._opened_at = now
+        self._unread = -1
+        """Bytes the caller had not taken at the last look, -1 while there is no jam."""
+        self._linger_until = 0.0
+        self._age = Age(limits, now, listener.chance())
+
+    # asyncio.Protocol
+
+    def connection_made(self, base: asyncio.BaseTransport) -> None:
+        transport = self._transport = cast(asyncio.Transport, base)  # uvloop's is none by class
+        if not self._listener.admit(self):
+            limit = self._listener.limits.max_connections
+            self._refuse(503, f"router.limits.max_connections is {limit}; try again, or raise the setting")
+            transport.close()
+            self._transport = None
 
     def data_received(self, data: bytes) -> None:
-        if self._deaf or self.transport.is_closing():
+        http = self._http
+        if http.state is State.OVER:
             return
-        self._unset_keepalive_if_required()
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._without_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError:
-            self._refuse(self._refused.status, str(self._refused))
+        now = self._seen_at = self._listener.loop.time()
+        was_idle = http.idle
+        event = http.receive(data)
+        if was_idle:
+            self._since = self._opened_at = now
+        if event is None:
+            self._after_reading()
         else:
-            if self._in_head:
-                self._await_head(len(data))
-
-    def _without_upgrade(self, rest: bytes) -> None:
-        """Java's HttpClient offers h2c with its first request. HTTP lets a server go on as if it had not, but the
-        parser takes the body for the other protocol; so the head is fed once more, without the offer."""
-        lines = [b"%s %s HTTP/1.1\r\n" % (self.parser.get_method(), self.url)]
-        for name, value in self.headers:
-            if name == b"connection" and b"close" in value.lower():
-                lines.append(b"connection: close\r\n")
-            elif name not in (b"upgrade", b"http2-settings", b"connection"):
-                lines.append(b"%s: %s\r\n" % (name, value))
-        self.parser = httptools.HttpRequestParser(self)
-        self.data_received(b"".join((*lines, b"\r\n", rest)))
-
-    def _await_head(self, size: int) -> None:
-        """The head is not complete yet: bound what is buffered of it, and the time it may take."""
-        if self._head_timer is None:
-            # What came with its first bytes may be the end of the request before; it counts from the second piece.
-            text = "the head of the request took too long"
-            self._head_timer = self.loop.call_later(self._patience.head_s, self._refuse, 408, text)
-            return
-        self._head_bytes += size
-        if self._head_bytes > self._limits.max_header_bytes:
-            self._refuse(431, self._head_limit())
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._in_head = True
-        self._head_bytes = 0
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if size > self._limits.max_header_bytes:
-            self._refused = _Refused(431, self._head_limit())
-            raise self._refused
-        if self._offers_upgrade():
-            return
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        if not self._offers_upgrade():
-            super().on_message_complete()
-
-    def _offers_upgrade(self) -> bool:
-        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
-
-    def _head_limit(self) -> str:
-        return f"the head is too large, router.limits.max_header_bytes is {self._limits.max_header_bytes}"
-
-    # Replies.
-
-    def _refuse(self, status: int, message: str) -> None:
-        """Answer without the application, and end the connection. In the middle of another reply there is nothing to
-        say. What the caller still sends is let pass for a moment: closing at once would make its system drop the
-        answer before it was read."""
-        self._deaf = True
-        self._unset_keepalive_if_required()
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.transport.close()
-            return
-        self._write_refusal(status, message)
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-            self._head_timer = self.loop.call_later(_LINGER_S, self.transport.close)
-        else:
-            self.transport.close()
-
-    def _write_refusal(self, status: int, message: str) -> None:
-        body = orjson.dumps({"error": message})
-        head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n" % len(body)
-        head += b"retry-after: 1\r\n" if status == 503 else b""
-        self.transport.write(b"".join((STATUS_LINE[status], head, b"\r\n", body)))
+            self._pump(event)
 
     def pause_writing(self) -> None:
-        super().pause_writing()
-        self._unread = self.transport.get_write_buffer_size()
-        self._stall_timer = self.loop.call_later(self._patience.stall_s, self._check_reading)
+        self._unread = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        self._since = self._listener.loop.time()
+        self._throttle()
 
     def resume_writing(self) -> None:
-        super().resume_writing()
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
-            self._stall_timer = None
+        self._unread = -1
+        self._since = self._listener.loop.time()
+        self._throttle()
 
-    def _check_reading(self) -> None:
-        unread = self.transport.get_write_buffer_size()
-        if unread >= self._unread:
-            self.transport.abort()
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
+        self._transport = None
+        self._http.state = State.OVER
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.gone()
+        self._listener.closed(self)
+
+    # Requests
+
+    def _pump(self, event: Event | None) -> None:
+        """Take events until there is none, or a request is at work. What answers at once comes back here."""
+        if self._pumping:
             return
-        self._unread = unread
-        self._stall_timer = self.loop.call_later(self._patience.stall_s, self._check_reading)
+        self._pumping = True
+        while event is not None:
+            if type(event) is Arrived:
+                self._begin(event)
+                event = None
+                if self._exchange is None and self._in_turn < _IN_A_TURN:
+                    event = self._http.answered()
+                    self._in_turn += event is not None
+                elif self._exchange is None:
+                    self._listener.loop.call_soon(self._next_turn)
+            elif type(event) is Opened:
+                event = self._open(event)
+            else:
+                assert isinstance(event, Refused)
+                self._refuse(event.error.http_status, str(event.error))
+                event = None
+        self._pumping = False
+        self._after_reading()
+
+    def _next_turn(self) -> None:
+        self._in_turn = 0
+        if self._transport is not None:
+            self._pump(self._http.answered())
+
+    def _begin(self, request: Arrived) -> None:
+        exchange = self._exchange = Http1Exchange(self, request.head, request.body, request.fault, self._opened_at)
+        self._start(exchange)
+
+    def _open(self, event: Opened) -> Event | None:
+        error = self._listener.application.vet(event.head)
+        if error is not None:
+            return self._http.refuse(error)
+        following = self._http.go_on()
+        if following is None and event.head.expects and self._transport is not None:
+            self._transport.write(replies.CONTINUE)
+        return following
+
+    def _after_reading(self) -> None:
+        if self._http.state is State.OVER and self._exchange is None:
+            self._leave()
+        elif self._http.full is self._reading:
+            self._throttle()
+
+    def _throttle(self) -> None:
+        """Read only while there is room for what comes and the caller takes what it asked for."""
+        transport = self._transport
+        wanted = not self._http.full and self._unread < 0
+        if transport is None or transport.is_closing() or wanted is self._reading:
+            return
+        self._reading = wanted
+        if wanted:
+            transport.resume_reading()
+        else:
+            transport.pause_reading()
+
+    # For exchanges (http1_exchange.Carrier).
+
+    def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return self._listener.run(work)
+
+    def answer(self, exchange: Http1Exchange, status: int, lines: bytes, body: bytes) -> None:
+        transport, http, head = self._transport, self._http, exchange.head
+        if transport is None or exchange is not self._exchange:
+            return
+        self._exchange = None
+        lines = self._listener.date + lines
+        if http.closes:
+            lines += replies.CLOSE
+        elif head.old:
+            lines += replies.KEEP
+        for piece in replies.answer(status, lines, body, without_body=head.method == "HEAD"):
+            transport.write(piece)
+        if self._pumping:  # the loop there goes on
+            return
+        self._since = self._opened_at = self._listener.loop.time()
+        self._in_turn = 0
+        following = http.answered()
+        if following is None:
+            self._after_reading()
+        else:
+            self._pump(following)
+
+    # Ends, and the passing of time.
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer without the application, and end the connection. In the middle of another answer there is nothing to
+        say."""
+        self._http.state = State.OVER
+        if self._transport is not None and self._exchange is None:
+            self._transport.write(replies.refusal(status, message))
+
+    def _leave(self) -> None:
+        """Close once the caller has had time to read what is written. What it still sends is let pass: closing at once
+        would make its system drop the answer before it was read."""
+        transport = self._transport
+        if transport is None or self._linger_until:
+            return
+        self._linger_until = self._listener.loop.time() + self._listener.patience.ending_s
+        if transport.can_write_eof():
+            transport.write_eof()
+        else:
+            self._close(transport)
+
+    def _close(self, transport: asyncio.Transport) -> None:
+        """What is written still goes out, if the caller takes it."""
+        transport.close()
+        self._linger_until = self._listener.loop.time() + self._listener.patience.stall_s
+
+    def _check_leaving(self, transport: asyncio.Transport, now: float) -> None:
+        if now < self._linger_until:
+            return
+        if transport.is_closing():
+            transport.abort()
+        else:
+            self._close(transport)
+
+    def start_drain(self) -> None:
+        """End behind the answer that is due; at once where none is."""
+        self._http.closes = True
+        if self._http.idle and self._transport is not None:
+            self._close(self._transport)
+
+    @property
+    def idle(self) -> bool:
+        return self._http.idle
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def check(self, now: float) -> None:
+        """Drop the connection if its caller is gone or stuck, or if it is old enough."""
+        transport, patience, http = self._transport, self._listener.patience, self._http
+        if transport is None:
+            return
+        if self._unread >= 0:
+            self._check_taking(transport, now)
+        elif self._linger_until:
+            self._check_leaving(transport, now)
+        elif http.state is State.BODY or http.skipping:
+            self._check_sending(now)
+        elif http.state is State.HEAD:
+            if http.idle and now - self._since >= patience.keep_alive_s:
+                self._close(transport)
+            elif not http.idle and now - self._since >= patience.head_s:
+                self._refuse(408, "the head of the request took too long")
+                self._leave()
+        self._grow_old(now)
+
+    def _check_taking(self, transport: asyncio.Transport, now: float) -> None:
+        if now - self._since < self._listener.patience.stall_s:
+            return
+        waiting = transport.get_write_buffer_size()
+        if waiting >= self._unread:
+            transport.abort()
+        self._unread = waiting
+        self._since = now
+
+    def _check_sending(self, now: float) -> None:
+        patience, http = self._listener.patience, self._http
+        error: DodonaError
+        if now - self._seen_at >= patience.pause_s:
+            error = BodyTimeout(
+                f"nothing came for {patience.pause_s:g} s", field="body", remedy="send the body without a pause"
+            )
+        elif now - self._opened_at >= patience.upload_s:
+            error = BodyTimeout(
+                f"took longer than router.rest.upload_timeout_s = {patience.upload_s:g}",
+                field="body",
+                remedy="send it faster, or raise the setting",
+            )
+        else:
+            return
+        http.closes = True
+        if http.state is State.BODY:
+            self._pump(http.refuse(error))
+        elif http.state is State.HEAD:  # answered long ago
+            http.state = State.OVER
+            self._leave()
+
+    def _grow_old(self, now: float) -> None:
+        """Idle connections end a while after they are old: at once, the next request could be on its way already."""
+        stage = self._age.check(now)
+        if stage is Stage.START_DRAIN:
+            self._http.closes = True
+        elif stage is Stage.FINISH_DRAIN:
+            self.start_drain()
+        elif stage is Stage.GIVE_UP:
+            exchange, self._exchange = self._exchange, None
+            if exchange is not None:
+                exchange.gone()
+            self._refuse(503, "the connection is above router.limits.max_connection_age_s")
+            self._leave()

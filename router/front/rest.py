@@ -1,22 +1,22 @@
-"""The REST listener: uvicorn's HTTP/1.1 protocol (httptools) in the event loop that runs already.
+"""The REST listener: Dodona's own HTTP/1.1 (router.http1) on asyncio, made for uvloop, content without.
 
-uvicorn's `Server` owns a process: it takes the signals, polls ten times a second and exits where a port is taken. Here
-it is one listener among others, so only its protocol class is used (`router.front.http1`), and listening, the Date
-header and the drain are done here.
+It owns the listening socket, the connections, their tasks, one timer for the Date header, and one that looks after all
+connections.
 """
 
 import asyncio
 import logging
+import random
 from asyncio import TimerHandle
+from collections.abc import Callable, Coroutine
 from email.utils import formatdate
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
-
-from router.front.http1 import Http1Connection, Patience
+from router.front.exchange import Application
+from router.front.http1 import Http1Connection
+from router.front.patience import Patience
 from router.front.tls import server_context
+from router.http1.heads import HeadReader
 from router.settings import Limits, Tls
 
 log = logging.getLogger(__name__)
@@ -25,69 +25,91 @@ _BACKLOG: Final = 2048
 
 
 class RestFront:
-    """A listening HTTP/1.1 server for an ASGI application. TLS where `tls.certificate` is set."""
+    """A listening HTTP/1.1 server for an application. TLS where `tls.certificate` is set."""
 
     def __init__(
-        self, app: Any, host: str, port: int, limits: Limits, tls: Tls, *, patience: Patience | None = None
+        self,
+        application: Application,
+        host: str,
+        port: int,
+        limits: Limits,
+        tls: Tls,
+        *,
+        patience: Patience | None = None,
+        chance: Callable[[], float] = random.random,
     ) -> None:
-        self._limits = limits
-        self._patience = patience or Patience()
-        self._host = host
-        self._port = port
+        """`chance`, 0..1, spreads the ages of connections."""
+        self.application = application
+        self.limits = limits
+        self.patience = patience or Patience()
+        self.heads = HeadReader(limits.max_header_bytes)
+        self.chance = chance
+        self.date = b""
+        self._address = (host, port)
         self._tls = tls
-        self._config = Config(
-            app,
-            http=HttpToolsProtocol,
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_keep_alive=self._patience.keep_alive_s,
-        )
-        self._state = ServerState()
+        self._connections: set[Http1Connection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._clock: TimerHandle | None = None
-        self._empty = asyncio.Event()
+        self._look: TimerHandle | None = None
+        self._none_left = asyncio.Event()
+        self._draining = False
 
     async def start(self) -> str:
         """Listen; returns the bound address "host:port". Raises OSError, ConfigurationError (TLS files)."""
-        self._config.load()
-        loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         context = server_context(self._tls, "http/1.1")
-        self._server = await loop.create_server(
-            self._connection,
-            self._host,
-            self._port,
+        host, port = self._address
+        self._server = await self.loop.create_server(
+            lambda: Http1Connection(self),
+            host,
+            port,
             ssl=context,
             backlog=_BACKLOG,
-            ssl_handshake_timeout=self._patience.handshake_s if context else None,
+            ssl_handshake_timeout=self.patience.handshake_s if context else None,
         )
         self._tick()
+        self._look_after()
         host, port = self._server.sockets[0].getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
-    def _connection(self) -> Http1Connection:
-        return Http1Connection(
-            self._limits, self._patience, self._lost, config=self._config, server_state=self._state, app_state={}
-        )
-
     def _tick(self) -> None:
         """The Date header, right to the second."""
-        self._state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
-        self._clock = asyncio.get_running_loop().call_later(1.0, self._tick)
+        self.date = b"date: %s\r\n" % formatdate(usegmt=True).encode()
+        self._clock = self.loop.call_later(1.0, self._tick)
+
+    def _look_after(self) -> None:
+        now = self.loop.time()
+        for connection in list(self._connections):
+            connection.check(now)
+        self._look = self.loop.call_later(self.patience.look_every_s, self._look_after)
 
     @property
     def connections(self) -> int:
         """Open connections."""
-        return len(self._state.connections)
+        return len(self._connections)
 
-    def _lost(self) -> None:
-        """A connection has gone."""
-        if not self._state.connections:
-            self._empty.set()
+    # For connections (http1.Listener).
+
+    def admit(self, connection: Http1Connection) -> bool:
+        if self._draining or len(self._connections) >= self.limits.max_connections:
+            return False
+        self._connections.add(connection)
+        self._none_left.clear()
+        return True
+
+    def closed(self, connection: Http1Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._none_left.set()
+
+    def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # The end.
 
     async def drain(self, grace_s: float) -> None:
         """Stop accepting and close idle connections; those in the middle of a request get `grace_s` for the reply
@@ -95,32 +117,27 @@ class RestFront:
         if self._server is None:
             return
         server, self._server = self._server, None
+        self._draining = True
         server.close()
-        for connection in list(self._state.connections):
-            cast(Http1Connection, connection).shutdown()
-        await self._wait_until_empty(grace_s)
-        if self._state.connections:
-            log.warning("connections cut after the drain", extra={"connections": len(self._state.connections)})
-        for connection in list(self._state.connections):
-            cast(Http1Connection, connection).transport.abort()
-        await self._end_tasks()
+        for connection in list(self._connections):
+            connection.start_drain()
+        if not await self._closed(grace_s):
+            log.warning("connections cut after the drain", extra={"connections": len(self._connections)})
+        for connection in list(self._connections):
+            connection.abort()
+        if self._tasks:  # their callers have gone, so they were cancelled
+            await asyncio.wait(set(self._tasks), timeout=self.patience.ending_s)
         await server.wait_closed()
-        if self._clock is not None:
-            self._clock.cancel()
+        for timer in (self._clock, self._look):
+            if timer is not None:
+                timer.cancel()
 
-    async def _end_tasks(self) -> None:
-        """Endpoints see that their caller has gone and end by themselves; what does not is cancelled."""
-        if self._state.tasks:
-            _, stubborn = await asyncio.wait(set(self._state.tasks), timeout=self._patience.ending_s)
-            for task in stubborn:
-                task.cancel()
-
-    async def _wait_until_empty(self, timeout_s: float) -> None:
-        self._empty.clear()
-        if not self._state.connections:
-            return
+    async def _closed(self, timeout_s: float) -> bool:
+        if not self._connections:
+            return True
         try:
             async with asyncio.timeout(timeout_s):
-                await self._empty.wait()
+                await self._none_left.wait()
         except TimeoutError:
-            return
+            return False
+        return True

@@ -1,17 +1,16 @@
 """When a connection is old enough to be asked to go, so that no client stays with one router for ever.
 
-A client of HTTP/2 keeps its connection as long as it can, and a balancer that works by connection (a Kubernetes
+A client keeps its connection as long as it can, and a balancer that works by connection (a Kubernetes
 Service, say) then never gives new routers any load. So a connection ends after `max_connection_age_s` in the way a
-drain ends it: GOAWAY, calls go on for the grace, the client connects anew. Ages are spread over a tenth to either
+drain ends it: GOAWAY (HTTP/1.1: `Connection: close` on the next answer), calls go on for the grace, the client connects
+anew. Ages are spread over a tenth to either
 side, as gRPC's own servers do, so that connections made together do not return together.
 
 Asked often enough, `check` gives each stage once, in order.
 """
 
 from enum import Enum
-from typing import Final
-
-from router.http2.limits import Http2Limits
+from typing import Final, Protocol
 
 _SPREAD: Final = 0.1
 _FAREWELL_S: Final = 5.0  # for the peer to hear the first GOAWAY, if it does not answer the PING behind it
@@ -24,10 +23,18 @@ class Stage(Enum):
     GIVE_UP = "give up"
 
 
+class Ageing(Protocol):
+    @property
+    def max_connection_age_s(self) -> float: ...
+
+    @property
+    def max_connection_age_grace_s(self) -> float: ...
+
+
 class Age:
     __slots__ = ("_stages",)
 
-    def __init__(self, limits: Http2Limits, now: float, chance: float) -> None:
+    def __init__(self, limits: Ageing, now: float, chance: float) -> None:
         """`chance`: where in the spread this connection lies, 0..1; `now` in seconds."""
         self._stages: list[tuple[float, Stage]] = []
         if limits.max_connection_age_s <= 0:

@@ -1,1 +1,1 @@
-"""The REST edge: HTTP in, OIP protobuf inside, HTTP out. `app.rest_app(core)` is the ASGI callable."""
+"""The REST edge: HTTP in, OIP protobuf inside, HTTP out. `app.rest_app(core)` is what the listener calls."""

@@ -1,58 +1,61 @@
-"""The ASGI callable: match the route, call its endpoint, translate errors once, echo the request id."""
-
-import logging
-from collections.abc import Awaitable, Callable
-from math import ceil
+"""The edge itself: match the route, call its endpoint, translate errors once, echo the request id."""
 
 from router.core import Core
 from router.edge.intake import request_id_from
-from router.edge.rest.body import Receive
-from router.edge.rest.exchange import Endpoint, Request, Response, Scope, Send, as_json
-from router.edge.rest.routing import Routes, WrongMethod
+from router.edge.rest.exchange import Direct, Endpoint, Request, Response, check_content_type
+from router.edge.rest.outcome import answer, fault, refusal
+from router.edge.rest.routing import Match, Routes
 from router.edge.rest.table import rules
-from serving.errors import DodonaError, InternalError, Shed
+from router.front.exchange import Application, Exchange
+from router.http1.heads import Head
+from serving.errors import DodonaError
 
-log = logging.getLogger(__name__)
+
+def rest_app(core: Core) -> Application:
+    return RestApp(core)
 
 
-def rest_app(core: Core) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """An ASGI 3 application of `http` scopes, without lifespan or websockets."""
-    routes: Routes[Endpoint] = Routes(rules())
+class RestApp:
+    """Fulfils router.front.exchange.Application."""
 
-    async def answer(scope: Scope, receive: Receive, headers: dict[bytes, bytes], request_id: str) -> Response:
-        method: str = scope["method"]
-        path: bytes = scope["raw_path"]
-        if method == "OPTIONS":
-            return Response(status=204, headers=[(b"allow", routes.allow(path).encode())])
-        match = routes.match(method, path)
-        request = Request(core, method, match.arguments, headers, request_id, receive, core.clock())
-        return await match.rule.target(request)
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._routes: Routes[Endpoint | Direct] = Routes(rules())
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
-        request_id = request_id_from(headers.get(b"x-request-id", b"").decode("latin-1"))
+    def start(self, exchange: Exchange) -> None:
+        head = exchange.head
+        request_id = request_id_from(head.headers.get(b"x-request-id", b"").decode("latin-1"))
         try:
-            response = await answer(scope, receive, headers, request_id)
+            if exchange.fault is not None:
+                raise exchange.fault
+            match = self._match(head)
+            if match is None:
+                Response(status=204, headers=[(b"allow", self._routes.allow(head.path).encode())]).send(
+                    exchange, request_id
+                )
+                return
+            request = Request(self._core, exchange, match.arguments, request_id)
+            target = match.rule.target
+            if isinstance(target, Direct):
+                target.start(request)
+            else:
+                exchange.run(answer(target, request))
         except DodonaError as error:
-            response = refusal(error)
+            refusal(error).send(exchange, request_id)
         except Exception:
-            log.exception("REST endpoint failed", extra={"request_id": request_id, "path": scope["path"]})
-            response = refusal(InternalError("a fault of the server", remedy=f"quote the request id {request_id}"))
-        fields = response.headers
-        fields.append((b"x-request-id", request_id.encode()))
-        if response.status != 204:
-            fields.append((b"content-length", b"%d" % len(response.body)))
-        await send({"type": "http.response.start", "status": response.status, "headers": fields})
-        await send({"type": "http.response.body", "body": response.body})
+            fault(exchange, request_id)
 
-    return app
+    def vet(self, head: Head) -> DodonaError | None:
+        try:
+            if self._match(head) is not None:
+                check_content_type(head)
+        except DodonaError as error:
+            return error
+        return None
 
-
-def refusal(error: DodonaError) -> Response:
-    """The error's text as {"error": ...} with its HTTP status; `Retry-After` where waiting helps."""
-    response = as_json({"error": str(error)}, error.http_status)
-    if isinstance(error, WrongMethod):
-        response.headers.append((b"allow", error.allow.encode()))
-    if isinstance(error, Shed) or error.retry_after_s > 0:
-        response.headers.append((b"retry-after", b"%d" % max(1, ceil(error.retry_after_s))))
-    return response
+    def _match(self, head: Head) -> Match[Endpoint | Direct] | None:
+        """None for OPTIONS, which is answered for every path. Raises DodonaError."""
+        if head.method == "OPTIONS":
+            self._routes.allow(head.path)
+            return None
+        return self._routes.match(head.method, head.path)

@@ -1,27 +1,21 @@
-"""Reading a request's body within its limits, and HTTP's two compressions in both directions.
-
-Sizes are checked while the bytes come in, before and after decompression, so a body that is too large (or a small one
-that would grow to be) is refused without being held. Long work gives the event loop a turn after every step.
+"""HTTP's two compressions in both directions. The listener has bounded a body as it came; what it grows to is bounded
+here, as it grows. Long work gives the event loop a turn after every step.
 """
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, ClassVar, Final
+from collections.abc import Iterator
+from typing import ClassVar, Final
 
-from serving.errors import Cancelled, DodonaError, InvalidRequest, TooLarge, above_limit
+from serving.errors import DodonaError, InvalidRequest, above_limit
 from serving.status import Status
 
-PAUSE_S: Final = 30.0
-"""Seconds that a caller may take between two pieces of a body."""
 LEAST_COMPRESSED: Final = 1024
 """Bytes of a response below which compressing costs more than it saves."""
 _STEP: Final = 1 << 20  # bytes of plain text made or read between two turns of the event loop
 
 # zlib's window argument: 31 = gzip with its header, 15 = zlib ("deflate" of RFC 9110), -15 = bare deflate.
 _WINDOWS: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class WrongContentEncoding(DodonaError):
@@ -32,56 +26,10 @@ class WrongContentEncoding(DodonaError):
         return 415
 
 
-class BodyTimeout(DodonaError):
-    status: ClassVar[Status] = Status.DEADLINE_EXCEEDED
-
-    @property
-    def http_status(self) -> int:
-        return 408
-
-
-async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int, pause_s: float = PAUSE_S) -> bytes:
-    """The body, decompressed. `limit` is router.limits.max_message_bytes.
-    Raises TooLarge, WrongContentEncoding, InvalidRequest (corrupt), BodyTimeout, Cancelled (the caller went away)."""
-    declared = headers.get(b"content-length")
-    if declared is not None and int(declared) > limit:
-        raise _too_large(f"body of {int(declared)} bytes", limit)
-    encoding = headers.get(b"content-encoding")
-    event = await receive()
-    if event["type"] == "http.request" and not event.get("more_body") and encoding is None:
-        body: bytes = event.get("body", b"")
-        if len(body) > limit:
-            raise _too_large(f"body of {len(body)} bytes", limit)
-        return body
-    plain = await _read_pieces(receive, event, limit, pause_s)
-    return plain if encoding is None else await _decompress(plain, encoding.decode("latin-1").strip().lower(), limit)
-
-
-async def _read_pieces(receive: Receive, event: MutableMapping[str, Any], limit: int, pause_s: float) -> bytes:
-    pieces = []
-    size = 0
-    while True:
-        if event["type"] == "http.disconnect":
-            raise Cancelled("the caller went away while sending its request")
-        piece = event.get("body", b"")
-        size += len(piece)
-        if size > limit:
-            raise _too_large("body", limit)
-        pieces.append(piece)
-        if not event.get("more_body"):
-            return b"".join(pieces)
-        try:
-            async with asyncio.timeout(pause_s):
-                event = await receive()
-        except TimeoutError:
-            raise BodyTimeout(
-                f"nothing came for {pause_s:g} s after {size} bytes",
-                field="body",
-                remedy="send the body without a pause",
-            ) from None
-
-
-async def _decompress(body: bytes, encoding: str, limit: int) -> bytes:
+async def decompress(body: bytes, encoding: str, limit: int) -> bytes:
+    """`encoding` as in Content-Encoding; `limit` is router.limits.max_message_bytes.
+    Raises TooLarge, WrongContentEncoding, InvalidRequest (corrupt)."""
+    encoding = encoding.strip().lower()
     if encoding == "identity":
         return body
     window = _WINDOWS.get(encoding)
@@ -103,7 +51,7 @@ async def _decompress(body: bytes, encoding: str, limit: int) -> bytes:
                 break
             size += len(piece)
             if size > limit:
-                raise _too_large(f"body with its {encoding} undone", limit)
+                raise above_limit(f"body with its {encoding} undone", "router.limits.max_message_bytes", limit)
             pieces.append(piece)
             if rest:
                 await asyncio.sleep(0)
@@ -135,19 +83,24 @@ def accepted_encoding(header: bytes | None) -> str:
 
 async def compress(body: bytes, encoding: str) -> bytes:
     """`encoding` is gzip or deflate. The fastest level: predictions are sent once, not stored."""
-    deflater = zlib.compressobj(level=1, wbits=_WINDOWS[encoding])
-    view = memoryview(body)
     pieces = []
-    for start in range(0, len(body), _STEP):
-        if start:
-            await asyncio.sleep(0)
-        pieces.append(deflater.compress(view[start : start + _STEP]))
-    pieces.append(deflater.flush())
+    for piece in _compressed(body, encoding):
+        pieces.append(piece)
+        await asyncio.sleep(0)
     return b"".join(pieces)
 
 
-def _too_large(what: str, limit: int) -> TooLarge:
-    return above_limit(what, "router.limits.max_message_bytes", limit)
+def compress_at_once(body: bytes, encoding: str) -> bytes | None:
+    """As `compress`; None where that would keep the event loop waiting."""
+    return b"".join(_compressed(body, encoding)) if len(body) <= _STEP else None
+
+
+def _compressed(body: bytes, encoding: str) -> Iterator[bytes]:
+    deflater = zlib.compressobj(level=1, wbits=_WINDOWS[encoding])
+    view = memoryview(body)
+    for start in range(0, len(body), _STEP):
+        yield deflater.compress(view[start : start + _STEP])
+    yield deflater.flush()
 
 
 def _corrupt(encoding: str, reason: str) -> InvalidRequest:

@@ -1,25 +1,23 @@
-"""One HTTP exchange as the endpoints see it: a request that can be read, a response to hand back."""
+"""One request as the endpoints see it, and the response they hand back."""
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import orjson
 
 from router.core import Core
-from router.edge.rest.body import Receive, read_body
+from router.edge.rest.body import decompress
 from router.edge.rest.jsontext import parse
+from router.front.exchange import Exchange
+from router.http1.heads import Head
+from router.http1.replies import Header, written
 from serving.errors import DodonaError, InvalidRequest
 from serving.status import Status
 
-# ASGI 3. Its events are plain mappings; they do not travel past `app` and `body`.
-Scope = MutableMapping[str, Any]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-Header = tuple[bytes, bytes]
-JSON_TYPE: Header = (b"content-type", b"application/json")
-BINARY_TYPE: Header = (b"content-type", b"application/octet-stream")
+JSON_TYPE: Final[Header] = (b"content-type", b"application/json")
+BINARY_TYPE: Final[Header] = (b"content-type", b"application/octet-stream")
 
 # Refused although the endpoints look at bytes, not at the type: a body of these types can only be a mistake. Everything
 # else is taken as JSON, because `curl -d` says application/x-www-form-urlencoded and many clients say nothing.
@@ -37,16 +35,16 @@ class WrongContentType(DodonaError):
 
 @dataclass(slots=True)
 class Request:
-    """`headers` has lower-case names; of a repeated header the last counts. `arguments` are the path's."""
+    """`arguments` are the path's. `headers` has lower-case names; of a repeated header the last counts."""
 
     core: Core
-    method: str
+    exchange: Exchange
     arguments: Mapping[str, str]
-    headers: dict[bytes, bytes]
     request_id: str
-    receive: Receive
-    arrived_at: float
-    """Event-loop time, seconds."""
+
+    @property
+    def headers(self) -> Mapping[bytes, bytes]:
+        return self.exchange.head.headers
 
     @property
     def model(self) -> str:
@@ -67,27 +65,17 @@ class Request:
 
     def deadline(self) -> float | None:
         """Event-loop time (seconds) from `x-request-timeout-ms`, None without it. Raises InvalidRequest."""
-        value = self.headers.get(b"x-request-timeout-ms")
-        if value is None:
-            return None
-        try:
-            milliseconds = float(value)
-        except ValueError:
-            milliseconds = -1.0
-        if not (milliseconds > 0 and isfinite(milliseconds)):
-            raise InvalidRequest(
-                f"{value.decode('latin-1')!r} is not a positive number",
-                field="x-request-timeout-ms",
-                remedy="send milliseconds, for example 250",
-            )
-        return self.arrived_at + milliseconds / 1e3
+        timeout_s = timeout_of(self.exchange.head)
+        return None if timeout_s is None else self.exchange.opened_at + timeout_s
 
     async def body(self) -> bytes:
-        """The whole body, decompressed. Raises WrongContentType, TooLarge, InvalidRequest, Cancelled."""
-        content_type = self.headers.get(b"content-type")
-        if content_type is not None:
-            _check_content_type(content_type)
-        return await read_body(self.receive, self.headers, self.core.settings.limits.max_message_bytes)
+        """The whole body, decompressed. Raises WrongContentType, WrongContentEncoding, TooLarge, InvalidRequest."""
+        check_content_type(self.exchange.head)
+        encoding = self.headers.get(b"content-encoding")
+        if encoding is None:
+            return self.exchange.body
+        limit = self.core.settings.limits.max_message_bytes
+        return await decompress(self.exchange.body, encoding.decode("latin-1"), limit)
 
     async def json(self) -> object:
         """The body as JSON; an empty body is an empty object. Raises as `body` does."""
@@ -95,7 +83,29 @@ class Request:
         return parse(text, self.core.settings.limits.max_json_depth) if text.strip() else {}
 
 
-def _check_content_type(value: bytes) -> None:
+def timeout_of(head: Head) -> float | None:
+    """Seconds from `x-request-timeout-ms`, None without it. Raises InvalidRequest."""
+    value = head.headers.get(b"x-request-timeout-ms")
+    if value is None:
+        return None
+    try:
+        milliseconds = float(value)
+    except ValueError:
+        milliseconds = -1.0
+    if not (milliseconds > 0 and isfinite(milliseconds)):
+        raise InvalidRequest(
+            f"{value.decode('latin-1')!r} is not a positive number",
+            field="x-request-timeout-ms",
+            remedy="send milliseconds, for example 250",
+        )
+    return milliseconds / 1e3
+
+
+def check_content_type(head: Head) -> None:
+    """Raises WrongContentType for what cannot be meant as JSON or tensors."""
+    value = head.headers.get(b"content-type")
+    if value is None:
+        return
     kind = value.split(b";", 1)[0].strip().lower().decode("latin-1")
     subtype = kind.rpartition("/")[2].rpartition("+")[2].removeprefix("x-").removeprefix("vnd.apache.")
     if kind.startswith(_FOREIGN_TYPES) or subtype in _FOREIGN_SUBTYPES:
@@ -112,8 +122,24 @@ class Response:
     status: int = 200
     headers: list[Header] = field(default_factory=lambda: [JSON_TYPE])
 
+    def send(self, exchange: Exchange, request_id: str) -> None:
+        lines = written(self.headers) + b"x-request-id: %s\r\n" % request_id.encode()
+        exchange.reply(self.status, lines, self.body)
 
-Endpoint = Callable[[Request], Awaitable[Response]]
+
+Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """An endpoint of the hot path: a plain function that sees to the answer itself, without a task. What it raises is
+    answered for it."""
+
+    start: Callable[[Request], None]
+
+    @property
+    def __name__(self) -> str:
+        return self.start.__name__
 
 
 def as_json(document: object, status: int = 200) -> Response:

@@ -1,33 +1,79 @@
-"""POST .../infer, the hot path: body -> protobuf -> `intake.infer` -> reply."""
+"""POST .../infer, the hot path: body -> protobuf -> Dispatcher -> reply, without a task for what is small and plain."""
 
-import asyncio
-from collections.abc import Awaitable
-from typing import Final
+from functools import partial
 
-from router.core import Core
-from router.edge.intake import infer
-from router.edge.rest.body import LEAST_COMPRESSED, Receive, accepted_encoding, compress
+from router.edge.intake import infer, inference_of
+from router.edge.rest.body import LEAST_COMPRESSED, accepted_encoding, compress, compress_at_once
 from router.edge.rest.decode import Wanted, message_of, raw_message_of
 from router.edge.rest.encode import response_of
-from router.edge.rest.exchange import Request, Response
-from serving.errors import Cancelled, InvalidRequest
-
-# Seconds until an inference is watched for its caller going away. Watching costs a task, about a tenth of a fast
-# request; what is over sooner is not worth cancelling.
-_WATCH_AFTER_S: Final = 0.01
+from router.edge.rest.exchange import Direct, Request, Response, check_content_type
+from router.edge.rest.outcome import answer, fault, refusal
+from serving.errors import DodonaError, InvalidRequest
 
 
-async def infer_tensors(request: Request) -> Response:
-    json_size = _json_size(request)
-    body = await request.body()
-    message, wanted = _decode(request.core, request, body, json_size)
-    response = response_of(await predict(request, message), wanted)
-    return await compressed(request, response)
+def start_infer(request: Request) -> None:
+    """Raises DodonaError."""
+    exchange = request.exchange
+    check_content_type(exchange.head)
+    if b"content-encoding" in exchange.head.headers:
+        exchange.run(answer(_infer_in_steps, request))
+        return
+    message, wanted = _decode(request, exchange.body)
+    dispatcher = request.core.dispatcher
+    inference = inference_of(
+        request.core,
+        message,
+        deadline=request.deadline(),
+        request_id=request.request_id,
+        traceparent=request.traceparent,
+        on_reply=partial(_reply, request, wanted),
+        on_error=partial(_fail, request),
+        tenant=request.tenant,
+    )
+    exchange.on_cancel = partial(dispatcher.cancel, inference)
+    dispatcher.submit(inference)
 
 
-def _decode(core: Core, request: Request, body: bytes, json_size: int | None) -> tuple[bytes, Wanted]:
+infer_tensors = Direct(start_infer)
+
+
+def _reply(request: Request, wanted: Wanted, reply: bytes) -> None:
+    """Called by the Dispatcher, so it raises nothing."""
+    try:
+        response = response_of(reply, wanted)
+        encoding = _encoding(request, response)
+        if encoding:
+            packed = compress_at_once(response.body, encoding)
+            if packed is None:
+                request.exchange.run(_send_compressed(request, response))
+                return
+            _set_compressed(response, packed, encoding)
+    except DodonaError as error:
+        _fail(request, error)
+    except Exception:
+        fault(request.exchange, request.request_id)
+    else:
+        response.send(request.exchange, request.request_id)
+
+
+def _fail(request: Request, error: DodonaError) -> None:
+    refusal(error).send(request.exchange, request.request_id)
+
+
+async def _send_compressed(request: Request, response: Response) -> None:
+    (await compressed(request, response)).send(request.exchange, request.request_id)
+
+
+async def _infer_in_steps(request: Request) -> Response:
+    message, wanted = _decode(request, await request.body())
+    return await compressed(request, response_of(await predict(request, message), wanted))
+
+
+def _decode(request: Request, body: bytes) -> tuple[bytes, Wanted]:
+    core = request.core
     limits = core.settings.limits
     model, version = request.model, request.version
+    json_size = _json_size(request)
     if json_size == 0:
         signature = core.catalogue.described(model, version).signature
         return raw_message_of(body, signature, model, version, max_bytes=limits.max_message_bytes)
@@ -50,55 +96,32 @@ def _json_size(request: Request) -> int | None:
 
 
 async def predict(request: Request, message: bytes) -> bytes:
-    """Serialised ModelInferRequest in, ModelInferResponse out. Raises DodonaError; Cancelled once the caller has
-    gone, which withdraws the inference."""
-    return await unless_gone(
-        infer(
-            request.core,
-            message,
-            deadline=request.deadline(),
-            request_id=request.request_id,
-            traceparent=request.traceparent,
-            tenant=request.tenant,
-        ),
-        request.receive,
+    """Serialised ModelInferRequest in, ModelInferResponse out. Raises DodonaError; cancelling it, as the listener does
+    when the caller has gone, withdraws the inference."""
+    return await infer(
+        request.core,
+        message,
+        deadline=request.deadline(),
+        request_id=request.request_id,
+        traceparent=request.traceparent,
+        tenant=request.tenant,
     )
-
-
-async def unless_gone(work: Awaitable[bytes], receive: Receive) -> bytes:
-    """Await `work`, cancelling it when the caller disconnects; the body must have been read. Raises Cancelled."""
-    task = asyncio.current_task()
-    assert task is not None
-    watchers: list[asyncio.Task[None]] = []
-    gone = False
-
-    async def watch() -> None:
-        nonlocal gone
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        gone = True
-        task.cancel()
-
-    loop = asyncio.get_running_loop()
-    start = loop.call_later(_WATCH_AFTER_S, lambda: watchers.append(loop.create_task(watch())))
-    try:
-        return await work
-    except asyncio.CancelledError:
-        if gone and task.uncancel() == 0:
-            raise Cancelled("the caller went away") from None
-        raise
-    finally:
-        start.cancel()
-        for watcher in watchers:
-            watcher.cancel()
-            await asyncio.wait(watchers)
 
 
 async def compressed(request: Request, response: Response) -> Response:
     """The response in an encoding that the caller accepts, where it is large enough to be worth it."""
-    if len(response.body) >= LEAST_COMPRESSED:
-        encoding = accepted_encoding(request.headers.get(b"accept-encoding"))
-        if encoding:
-            response.body = await compress(response.body, encoding)
-            response.headers += [(b"content-encoding", encoding.encode()), (b"vary", b"accept-encoding")]
+    encoding = _encoding(request, response)
+    if encoding:
+        _set_compressed(response, await compress(response.body, encoding), encoding)
     return response
+
+
+def _encoding(request: Request, response: Response) -> str:
+    if len(response.body) < LEAST_COMPRESSED:
+        return ""
+    return accepted_encoding(request.headers.get(b"accept-encoding"))
+
+
+def _set_compressed(response: Response, packed: bytes, encoding: str) -> None:
+    response.body = packed
+    response.headers += [(b"content-encoding", encoding.encode()), (b"vary", b"accept-encoding")]

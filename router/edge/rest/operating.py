@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import orjson
 
 from router.edge.describe import SERVER_NAME, server_version
-from router.edge.rest.exchange import Endpoint, Request, Response, as_json
+from router.edge.rest.exchange import Direct, Endpoint, Request, Response, as_json
 from router.edge.rest.plain import plain
 from router.edge.rest.routing import Rule
 
-Rules = Sequence[Rule[Endpoint]]
+Rules = Sequence[Rule[Endpoint | Direct]]
 
 
 def root(rules: Rules) -> Endpoint:

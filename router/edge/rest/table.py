@@ -1,12 +1,12 @@
 """All routes of the REST edge. The sentences are what `GET /` and `/_meta/0/endpoints` show."""
 
 from router.edge.rest import describing, generate, operating, repository, v1
-from router.edge.rest.exchange import Endpoint, Request, Response
+from router.edge.rest.exchange import Direct, Endpoint, Request, Response
 from router.edge.rest.infer import infer_tensors
 from router.edge.rest.routing import Rule
 from router.edge.unoffered import LOG, SHARED_MEMORY, TRACE, unoffered
 
-EndpointRule = Rule[Endpoint]
+EndpointRule = Rule[Endpoint | Direct]
 
 
 def rules() -> list[EndpointRule]:
@@ -64,7 +64,7 @@ def _of_repository(path: str) -> list[EndpointRule]:
 
 def _unsupported() -> list[EndpointRule]:
     """Triton's routes that answer 501 with the reason, so that a client learns why, not that the path is wrong."""
-    table = []
+    table: list[EndpointRule] = []
     for kind in ("systemsharedmemory", "cudasharedmemory"):
         refuse = _refuser(SHARED_MEMORY)
         paths = [f"/v2/{kind}/status", f"/v2/{kind}/region/<region>/status"]

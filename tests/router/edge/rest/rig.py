@@ -1,7 +1,7 @@
-"""A real router core behind the REST application, a worker that the test plays, and requests without a socket."""
+"""A real router core behind the REST edge, a worker that the test plays, and requests without a socket."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,9 +11,11 @@ from protos import inference_pb2, link_pb2, model_config_pb2
 from router.compose import compose
 from router.core import Core
 from router.edge.rest.app import rest_app
+from router.front.http1 import Http1Connection
+from router.front.rest import RestFront
 from router.link.peers import Agent
 from router.replica import Replica
-from router.settings import RouterSettings
+from router.settings import RouterSettings, Tls
 from serving.errors import DodonaError
 from serving.link.framing import FrameReader, cut
 from serving.status import Status
@@ -221,16 +223,44 @@ class Answer:
         return orjson.loads(self.body[:size]), self.body[size:]
 
 
+class Pipe(asyncio.Transport):
+    """What the listener writes, kept; no socket."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+        self._closing = False
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self._closing = True
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        self._closing = True
+
+
 class Caller:
-    """Calls the ASGI application as a server would. `leave()` makes every request in progress see a disconnect."""
+    """Calls the REST edge through the listener's own connection, but without a socket: one for each request. `leave()`
+    makes every request in progress see a disconnect."""
 
     def __init__(self, core: Core) -> None:
         self.core = core
-        self._app = rest_app(core)
-        self._gone = asyncio.Event()
+        self._front = RestFront(rest_app(core), "", 0, core.settings.limits, Tls())
+        self._front.loop = asyncio.get_running_loop()
+        self._open: set[Http1Connection] = set()
 
     def leave(self) -> None:
-        self._gone.set()
+        for connection in list(self._open):
+            connection.connection_lost(None)
+        self._open.clear()
 
     async def get(self, path: str, **headers: str) -> Answer:
         return await self.send("GET", path, **headers)
@@ -241,30 +271,38 @@ class Caller:
         return await self.send("POST", path, body, **headers)
 
     async def send(self, method: str, path: str, *pieces: bytes, **headers: str) -> Answer:
-        """`pieces` of the body; header names with _ for -."""
-        events = [
-            {"type": "http.request", "body": piece, "more_body": index < len(pieces) - 1}
-            for index, piece in enumerate(pieces or (b"",))
+        """`pieces` of the body, chunked if there are several; header names with _ for -. Raises ConnectionError where
+        the connection ends without an answer."""
+        lines = [
+            f"{method} {path} HTTP/1.1",
+            *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items()),
         ]
-        sent: list[MutableMapping[str, Any]] = []
+        body = b"".join(pieces)
+        if len(pieces) > 1:
+            lines.append("transfer-encoding: chunked")
+            body = b"".join([b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece]) + b"0\r\n\r\n"
+        elif "content_length" not in headers:
+            lines.append(f"content-length: {len(body)}")
+        pipe = Pipe()
+        connection = Http1Connection(self._front)
+        self._open.add(connection)
+        connection.connection_made(pipe)
+        connection.data_received("\r\n".join([*lines, "", ""]).encode() + body)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while not pipe.written:
+                    if connection not in self._open:
+                        raise ConnectionError("the caller has left")
+                    await asyncio.sleep(0)
+        finally:
+            if connection in self._open:
+                self._open.remove(connection)
+                connection.connection_lost(None)
+        return answer_of(bytes(pipe.written))
 
-        async def receive() -> MutableMapping[str, Any]:
-            if events:
-                return events.pop(0)
-            await self._gone.wait()
-            return {"type": "http.disconnect"}
 
-        async def send(event: MutableMapping[str, Any]) -> None:
-            sent.append(event)
-
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": path,
-            "raw_path": path.encode(),
-            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
-        }
-        await within(self._app(scope, receive, send))
-        start, body = sent
-        fields = {name.decode(): value.decode() for name, value in start["headers"]}
-        return Answer(start["status"], fields, body["body"])
+def answer_of(written: bytes) -> Answer:
+    head, _, body = written.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    return Answer(int(first.split(" ")[1]), headers, body)
