@@ -13,9 +13,12 @@ from router.http1.heads import HeadTooLarge, malformed
 from serving.errors import InvalidRequest
 
 _LONGEST_LINE: Final = 256
-# The size, and an extension of visible characters, blanks and tabs.
-_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
-_TRAILER: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+# The size, and extensions, in the form that every parser reads alike: no blanks, no escapes.
+_SIZE: Final = re.compile(
+    rb'([0-9A-Fa-f]{1,16})(?:;%b(?:=(?:%b|"[\x20\x21\x23-\x5b\x5d-\x7e]*"))?)*' % (_TOKEN, _TOKEN)
+)
+_TRAILER: Final = re.compile(rb"%b:[\t\x20-\x7e\x80-\xff]*" % _TOKEN)
 _FREE: Final = 4096  # pieces of any size
 _LEAST_MEAN: Final = 16  # bytes of a piece, once there are more than that
 
@@ -113,7 +116,7 @@ class ChunkReader:
         self._in_trailers = not self._missing
         self.size += self._missing
         self._pieces += 1
-        if self._pieces > _FREE and self.size < self._pieces * _LEAST_MEAN:
+        if self.size < (self._pieces - _FREE) * _LEAST_MEAN:
             raise malformed(f"{self._pieces} chunks of less than {_LEAST_MEAN} bytes")
         if self.size > self._max_bytes:
             self._body = None
