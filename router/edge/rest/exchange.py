@@ -47,6 +47,8 @@ class Request:
     receive: Receive
     arrived_at: float
     """Event-loop time, seconds."""
+    cache_status: str = ""
+    """Value of the reply's Cache-Status; empty for an answer of a run of its own."""
 
     @property
     def model(self) -> str:
@@ -64,6 +66,10 @@ class Request:
     @property
     def tenant(self) -> str:
         return self.headers.get(self.core.tenant_header, b"").decode("latin-1")
+
+    @property
+    def cache_control(self) -> str:
+        return self.headers.get(b"cache-control", b"").decode("latin-1")
 
     def deadline(self) -> float | None:
         """Event-loop time (seconds) from `x-request-timeout-ms`, None without it. Raises InvalidRequest."""

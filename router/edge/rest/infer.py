@@ -60,6 +60,7 @@ async def predict(request: Request, message: bytes) -> bytes:
             request_id=request.request_id,
             traceparent=request.traceparent,
             tenant=request.tenant,
+            caller=request,
         ),
         request.receive,
     )
@@ -95,7 +96,10 @@ async def unless_gone(work: Awaitable[bytes], receive: Receive) -> bytes:
 
 
 async def compressed(request: Request, response: Response) -> Response:
-    """The response in an encoding that the caller accepts, where it is large enough to be worth it."""
+    """The response in an encoding that the caller accepts, where it is large enough to be worth it, with the word where
+    it came from."""
+    if request.cache_status:
+        response.headers.append((b"cache-status", request.cache_status.encode()))
     if len(response.body) >= LEAST_COMPRESSED:
         encoding = accepted_encoding(request.headers.get(b"accept-encoding"))
         if encoding:
