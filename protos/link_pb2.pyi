@@ -121,7 +121,7 @@ class TensorSpec(_message.Message):
     def __init__(self, name: _Optional[str] = ..., datatype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., columns: _Optional[_Iterable[str]] = ..., labels: _Optional[_Iterable[str]] = ..., refuses_nan: _Optional[bool] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("handle", "name", "version", "framework", "batched", "max_batch_rows", "inputs", "outputs", "labels", "default_timeout_s", "digest", "config", "load_s", "max_wait_s", "slo_latency_p99_s")
+    __slots__ = ("handle", "name", "version", "framework", "batched", "max_batch_rows", "inputs", "outputs", "labels", "default_timeout_s", "digest", "config", "load_s", "max_wait_s", "slo_latency_p99_s", "response_cache", "collapse", "content")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -144,6 +144,9 @@ class Model(_message.Message):
     LOAD_S_FIELD_NUMBER: _ClassVar[int]
     MAX_WAIT_S_FIELD_NUMBER: _ClassVar[int]
     SLO_LATENCY_P99_S_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_CACHE_FIELD_NUMBER: _ClassVar[int]
+    COLLAPSE_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
     handle: int
     name: str
     version: str
@@ -159,7 +162,20 @@ class Model(_message.Message):
     load_s: float
     max_wait_s: float
     slo_latency_p99_s: float
-    def __init__(self, handle: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., framework: _Optional[str] = ..., batched: _Optional[bool] = ..., max_batch_rows: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., default_timeout_s: _Optional[float] = ..., digest: _Optional[str] = ..., config: _Optional[bytes] = ..., load_s: _Optional[float] = ..., max_wait_s: _Optional[float] = ..., slo_latency_p99_s: _Optional[float] = ...) -> None: ...
+    response_cache: ResponseCache
+    collapse: bool
+    content: str
+    def __init__(self, handle: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., framework: _Optional[str] = ..., batched: _Optional[bool] = ..., max_batch_rows: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., default_timeout_s: _Optional[float] = ..., digest: _Optional[str] = ..., config: _Optional[bytes] = ..., load_s: _Optional[float] = ..., max_wait_s: _Optional[float] = ..., slo_latency_p99_s: _Optional[float] = ..., response_cache: _Optional[_Union[ResponseCache, _Mapping]] = ..., collapse: _Optional[bool] = ..., content: _Optional[str] = ...) -> None: ...
+
+class ResponseCache(_message.Message):
+    __slots__ = ("enabled", "max_bytes", "ttl_s")
+    ENABLED_FIELD_NUMBER: _ClassVar[int]
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TTL_S_FIELD_NUMBER: _ClassVar[int]
+    enabled: bool
+    max_bytes: int
+    ttl_s: float
+    def __init__(self, enabled: _Optional[bool] = ..., max_bytes: _Optional[int] = ..., ttl_s: _Optional[float] = ...) -> None: ...
 
 class Models(_message.Message):
     __slots__ = ("models",)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from protos import link_pb2
 from router.metrics import RouterMetrics
 from router.policy.fair import Shares
+from router.policy.replies import Replies
 from router.policy.selection import STABLE, choose_version
 from router.pool import Pool, Seat
 from router.replica import Replica
@@ -36,9 +37,10 @@ class IndexEntry:
 
 
 class Catalogue:
-    def __init__(self, metrics: RouterMetrics, shares: Shares | None = None) -> None:
+    def __init__(self, metrics: RouterMetrics, shares: Shares | None = None, replies: Replies | None = None) -> None:
         self._metrics = metrics
         self._shares = shares
+        self._replies = replies or Replies(0)
         self._pools: dict[str, dict[str, Pool]] = {}
         self._indexes: dict[str, list[IndexEntry]] = {}
         self._entries: dict[str, list[IndexEntry]] = {}
@@ -112,9 +114,13 @@ class Catalogue:
         lost = [seat for handle, seat in replica.seats.items() if handle not in announced]
         for seat in lost:
             self._remove_seat(seat)
-        for handle, model in announced.items():
-            if handle not in replica.seats:
-                self._add_seat(replica, handle, served_of(model))
+        new = [
+            self._add_seat(replica, handle, served_of(announced[handle]))
+            for handle in announced
+            if handle not in replica.seats
+        ]
+        for pool in dict.fromkeys([seat.pool for seat in (*lost, *new)]):
+            pool.replicas_changed(self._replies)
         self._settle()
         return [seat.pool for seat in lost]
 
@@ -187,12 +193,13 @@ class Catalogue:
             pool = versions[spec.version] = Pool(spec, self._metrics, self._shares)
         return pool
 
-    def _add_seat(self, replica: Replica, handle: int, served: Served) -> None:
+    def _add_seat(self, replica: Replica, handle: int, served: Served) -> Seat:
         pool = self._pool_of(served.spec)
         pool.served = served
-        seat = Seat(pool, replica, handle)
+        seat = Seat(pool, replica, handle, served.sharing)
         replica.seats[handle] = seat
         pool.seats.append(seat)
+        return seat
 
     @staticmethod
     def _remove_seat(seat: Seat) -> None:

@@ -11,6 +11,7 @@ from router.gate import Gate
 from router.link.peers import Peers
 from router.metrics import RouterMetrics
 from router.policy.fair import Shares
+from router.policy.replies import Replies
 from router.settings import RouterSettings
 
 
@@ -23,7 +24,9 @@ def compose(
     """The router without its listeners."""
     metrics = RouterMetrics()
     fairness = settings.fairness
-    catalogue = Catalogue(metrics, Shares(fairness.weights, fairness.max_tenants))
+    catalogue = Catalogue(
+        metrics, Shares(fairness.weights, fairness.max_tenants), Replies(settings.response_cache_bytes)
+    )
     gate = Gate(settings.limits, settings.admission, metrics)
     dispatcher = Dispatcher(catalogue, gate, clock=clock, call_at=call_at)
     operators = Operators()

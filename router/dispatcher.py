@@ -12,11 +12,13 @@ whole budget, so that a request that kills workers kills two at most.
 """
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Final
 
 from protos import link_pb2
 from router.alarm import Alarm, CallAt
 from router.catalogue import Catalogue
+from router.company import Company, Steps, followers_of, released_by
 from router.failures import FailureLog
 from router.gate import Gate
 from router.policy.deadlines import DeadlineSlots
@@ -51,6 +53,11 @@ class Dispatcher:
         self._deadlines: DeadlineSlots[Inference] = DeadlineSlots()
         self._alarm = Alarm(call_at, self.expire)
         self._failures = FailureLog(clock)
+        self._company = Company(
+            Steps(self._accept, self._watch, self._push, self._again, self._reply, self._fail),
+            is_full=lambda: self.in_flight >= gate.max_in_flight,
+            clock=clock,
+        )
         self._next_id = 0
         self._idle: Callable[[], None] | None = None
 
@@ -61,6 +68,8 @@ class Dispatcher:
         pool = inference.pool
         if self.draining:
             raise Unavailable("this router is draining", remedy="send the request to another replica")
+        if inference.share is not None and self._company.meets(inference, inference.share):
+            return
         if self.in_flight >= self._gate.max_in_flight:
             raise self._gate.full()
         seat = None if pool.queue else pool.seat_for(inference.rows)
@@ -69,10 +78,9 @@ class Dispatcher:
             raise DeadlineExceeded("the deadline passed before the request was read", remedy="allow more time")
         if seat is None:
             self._gate.check_queue(inference, now)
-        self._next_id += 1
-        inference.id = self._next_id
-        inference.queued_at = now
-        self.in_flight += 1
+        self._accept(inference, now)
+        if inference.share is not None:
+            inference.share.lead(inference)
         if seat is not None:
             self._bind(inference, seat)
             self._watch(inference, inference.deadline)
@@ -118,7 +126,7 @@ class Dispatcher:
                 self._reply(inference, payloads[index])
             elif failure.status == Unavailable.status:
                 self._again(inference, error_of(failure))
-            else:
+            elif inference.share is None or not self._company.outlives(inference, inference.share, failure):
                 self._fail(inference, error_of(failure))
         if touched is not None:
             seat = replica.seats.get(results.handle)
@@ -180,6 +188,12 @@ class Dispatcher:
 
     # Inside.
 
+    def _accept(self, inference: Inference, now: float) -> None:
+        self._next_id += 1
+        inference.id = self._next_id
+        inference.queued_at = now
+        self.in_flight += 1
+
     def _bind(self, inference: Inference, seat: Seat) -> None:
         seat.rows_in_flight += inference.rows
         seat.requests += 1
@@ -189,27 +203,30 @@ class Dispatcher:
 
     @staticmethod
     def _free(inference: Inference) -> None:
-        seat = inference.seat
+        seat, inference.seat = inference.seat, None
         if seat is not None:
             seat.rows_in_flight -= inference.rows
             seat.requests -= 1
-            inference.seat = None
 
-    def _enqueue(self, inference: Inference, now: float) -> None:
-        pool = inference.pool
-        pool.queue.push(
+    @staticmethod
+    def _push(inference: Inference) -> None:
+        inference.pool.queue.push(
             inference, tenant=inference.tenant, priority=inference.priority, due=inference.due, rows=inference.rows
         )
-        self._watch(inference, inference.deadline if pool.ready else early(inference.deadline, now))
+
+    def _enqueue(self, inference: Inference, now: float) -> None:
+        self._push(inference)
+        self._watch(inference, inference.deadline if inference.pool.ready else early(inference.deadline, now))
 
     def _hurry(self, pool: Pool) -> None:
         """No replica is left: what waits must learn so before its deadline."""
         if pool.ready:
             return
         now = self._clock()
-        for inference in pool.queue:
-            self._deadlines.discard(inference, inference.slot)
-            self._watch(inference, early(inference.deadline, now))
+        for leader in pool.queue:
+            for inference in (leader, *followers_of(leader)):
+                self._deadlines.discard(inference, inference.slot)
+                self._watch(inference, early(inference.deadline, now))
 
     def _again(self, inference: Inference, error: DodonaError) -> None:
         """Send it once more to whichever replica has room first; `error` is the answer if the budget is spent."""
@@ -226,6 +243,9 @@ class Dispatcher:
     def _elsewhere(self, inference: Inference) -> None:
         """Its version has gone while it waited: who named no version, or a label, gets what that stands for now."""
         spec = inference.pool.spec
+        for follower in released_by(inference):
+            self._deadlines.discard(follower, follower.slot)
+            self._elsewhere(follower)
         try:
             inference.pool = self._catalogue.pool(spec.name, inference.wanted)
         except DodonaError:
@@ -236,6 +256,8 @@ class Dispatcher:
             self.refill(inference.pool)
 
     def _withdraw(self, inference: Inference) -> None:
+        if inference.share is not None and self._company.steps_aside(inference, inference.share):
+            return
         if not inference.pool.queue.discard(inference) and inference.seat is not None:
             inference.seat.replica.cancel(inference)
 
@@ -246,12 +268,18 @@ class Dispatcher:
         metrics.succeeded.inc()
         inference.pool.statistics.answered(seconds)
         self._close(inference)
-        inference.on_reply(response)
+        if inference.share is None:
+            inference.on_reply(response)
+        else:
+            self._company.answer(inference, inference.share, response)
 
     def _fail(self, inference: Inference, error: DodonaError) -> None:
+        followers = released_by(inference)
         self._record(inference, error)
         self._close(inference)
         inference.on_error(error)
+        for follower in followers:
+            self._fail(follower, copy(error))
 
     def _record(self, inference: Inference, error: DodonaError) -> None:
         seconds = self._clock() - inference.queued_at
@@ -281,6 +309,8 @@ class Dispatcher:
     def expire(self) -> None:
         """Answer every request whose time is up. Scheduled by itself; calling it early or twice is harmless."""
         for inference in self._deadlines.expire(self._clock()):
+            if inference.answered:
+                continue
             waits_for_replica = inference.seat is None and not inference.pool.ready
             self._withdraw(inference)
             spec = inference.pool.spec

@@ -1,5 +1,7 @@
 """The router's metric families. Names and labels are a contract with dashboards: docs/reference/metrics.md."""
 
+from router.sharing import SharingFigures
+from router.sharing_metrics import SharingMetrics
 from serving.metrics import Counter, Histogram, Metrics
 from serving.spec import ModelSpec
 from serving.status import Status
@@ -26,6 +28,11 @@ class PoolMetrics:
         if not self._forgotten:
             self._metrics.requests.labels(self._spec.name, self._spec.version, status.name).inc()
 
+    def shares(self, figures: SharingFigures) -> None:
+        """Answers of the version may be shared: what comes of it is exported from now on."""
+        if not self._forgotten:
+            self._metrics.sharing.export(self._spec, figures)
+
     def forget(self) -> None:
         """The version has gone: its series go too, so that versions that come and go do not add up for ever."""
         self._forgotten = True
@@ -36,6 +43,7 @@ class PoolMetrics:
             counters.remove(*labels)
         for histograms in (families.request_seconds, families.queue_seconds):
             histograms.remove(*labels)
+        families.sharing.remove(self._spec)
 
 
 class RouterMetrics:
@@ -60,3 +68,4 @@ class RouterMetrics:
         self.front = self.metrics.counter("dodona_front", "What the gRPC front counts.", ("figure",))
         self.connections = self.metrics.gauge("dodona_front_connections", "Open connections of the gRPC front.")
         self.peers = self.metrics.gauge("dodona_link_peers", "Connected workers and agents.", ("role",))
+        self.sharing = SharingMetrics(self.metrics)

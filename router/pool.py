@@ -6,7 +6,10 @@ from router.metrics import PoolMetrics, RouterMetrics
 from router.policy import binding
 from router.policy.admission import plausible_s
 from router.policy.fair import FairQueue, Shares
+from router.policy.replies import Replies
+from router.policy.sharing import SharingTerms, agreed
 from router.served import Served
+from router.sharing import Sharing, SharingFigures
 from router.statistics import Statistics
 from serving.policy.cost import RunCost
 from serving.spec import ModelSpec
@@ -23,10 +26,21 @@ _PACE_WEIGHT: Final = 0.05
 class Seat:
     """One replica's place for one version: its window and what is in it."""
 
-    __slots__ = ("_finished_at", "handle", "pace", "pool", "replica", "requests", "rows_in_flight", "window_rows")
+    __slots__ = (
+        "_finished_at",
+        "handle",
+        "pace",
+        "pool",
+        "replica",
+        "requests",
+        "rows_in_flight",
+        "terms",
+        "window_rows",
+    )
 
-    def __init__(self, pool: "Pool", replica: "Replica", handle: int) -> None:
+    def __init__(self, pool: "Pool", replica: "Replica", handle: int, terms: SharingTerms | None = None) -> None:
         self.pool = pool
+        self.terms = terms or SharingTerms()
         self.replica = replica
         self.handle = handle
         self.window_rows = 0
@@ -48,14 +62,17 @@ class Seat:
 
 
 class Pool:
-    __slots__ = ("metrics", "queue", "seats", "served", "spec", "statistics")
+    __slots__ = ("metrics", "queue", "seats", "served", "sharing", "sharing_figures", "spec", "statistics")
 
     def __init__(self, spec: ModelSpec, metrics: RouterMetrics, shares: Shares | None = None) -> None:
         self.spec = spec
         self.served: Served | None = None
         self.seats: list[Seat] = []
         self.queue: FairQueue[Inference] = FairQueue(shares)
-        self.statistics = Statistics()
+        self.sharing: Sharing | None = None
+        """Where its replicas agree that answers may be shared."""
+        self.sharing_figures = SharingFigures()
+        self.statistics = Statistics(self.sharing_figures)
         self.metrics = PoolMetrics(metrics, spec)
         labels = (spec.name, spec.version)
         metrics.pending.labels(*labels).source = lambda: self.pending
@@ -91,6 +108,16 @@ class Pool:
             return seat if binding.has_room(seat.rows_in_flight, seat.window_rows, rows) else None
         index = binding.choose([(seat.rows_in_flight, seat.window_rows) for seat in seats], rows)
         return None if index is None else seats[index]
+
+    def replicas_changed(self, replies: Replies) -> None:
+        """Whatever was shared is over: it may be the answer of a content that is no longer served."""
+        if self.sharing is not None:
+            self.sharing.close()
+            self.sharing = None
+        terms = agreed([seat.terms for seat in self.seats])
+        if terms is not None:
+            self.sharing = Sharing(terms, replies, self.sharing_figures)
+            self.metrics.shares(self.sharing_figures)
 
     def __repr__(self) -> str:
         return f"<{self.spec} pending={self.pending} seats={self.seats}>"

@@ -49,6 +49,11 @@ class Replica:
         self._cancels.append(inference.id)
         self._schedule()
 
+    def replace(self, inference: Inference, successor: Inference) -> None:
+        """Another request takes over the run of `inference`, and has its id; their messages are alike."""
+        self.in_flight[successor.id] = successor
+        self._work = [successor if entry is inference else entry for entry in self._work]
+
     def _schedule(self) -> None:
         if not self._flush_due:
             self._flush_due = True

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 
 from router.pool import Pool, Seat
+from router.sharing import Share
 from serving.errors import DodonaError
+from serving.spec import DEFAULT_PRIORITY
 
 
 class Inference:
@@ -30,6 +32,7 @@ class Inference:
         "request_id",
         "rows",
         "seat",
+        "share",
         "slot",
         "tenant",
         "traceparent",
@@ -71,3 +74,13 @@ class Inference:
         self.queued_at = 0.0
         self.slot = 0
         self.seat: Seat | None = None
+        self.share: Share | None = None
+        """Where it may be answered together with identical requests."""
+
+    def hurry(self, other: "Inference") -> bool:
+        """Become as urgent as `other`. Returns whether it was less so."""
+        priority = min(self.priority or DEFAULT_PRIORITY, other.priority or DEFAULT_PRIORITY)
+        changed = other.due < self.due or priority < (self.priority or DEFAULT_PRIORITY)
+        if changed:
+            self.priority, self.due = priority, min(self.due, other.due)
+        return changed

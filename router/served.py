@@ -1,9 +1,10 @@
 """What workers announced of a model version."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from protos import link_pb2
+from router.policy.sharing import SharingTerms
 from serving.link.words import tensor_spec
 from serving.spec import ModelSpec, Signature
 
@@ -24,6 +25,14 @@ class Served:
     """inference.ModelConfig, serialised."""
     slo_latency_p99_s: float = 0.0
     """0 = none."""
+    sharing: SharingTerms = field(default_factory=SharingTerms)
+
+
+def _sharing(model: link_pb2.Model) -> SharingTerms:
+    cache = model.response_cache
+    return SharingTerms(
+        collapse=model.collapse, keep=cache.enabled, max_bytes=cache.max_bytes, ttl_s=cache.ttl_s, content=model.content
+    )
 
 
 def served_of(model: link_pb2.Model) -> Served:
@@ -41,4 +50,5 @@ def served_of(model: link_pb2.Model) -> Served:
         load_s=model.load_s,
         config=model.config,
         slo_latency_p99_s=model.slo_latency_p99_s,
+        sharing=_sharing(model),
     )

@@ -141,6 +141,9 @@ class RouterSettings(Settings):
     """Seconds a request may take if neither the caller nor the model says."""
     drain_grace_s: Seconds = 30.0
     """Seconds that accepted requests get to finish after SIGTERM."""
+    response_cache_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024
+    """Bytes that kept answers of all models may take, with their requests, in each router process; 0 = keep none. Only
+    models whose model.yaml says `response_cache` have any."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log line written."""
     tls: Tls = Tls()

@@ -3,6 +3,7 @@
 from time import time_ns
 
 from protos import inference_pb2, link_pb2
+from router.sharing import SharingFigures
 from serving.spec import ModelSpec
 
 _US = 1000  # nanoseconds
@@ -40,13 +41,15 @@ class Statistics:
         "_input_ns",
         "_output_ns",
         "_queue_ns",
+        "_sharing",
         "_success",
         "execution_count",
         "inference_count",
         "last_inference_ms",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, sharing: SharingFigures | None = None) -> None:
+        self._sharing = sharing or SharingFigures()
         self._success = _Duration()
         self._fail = _Duration()
         self._batches: dict[int, _BatchSize] = {}
@@ -97,7 +100,8 @@ class Statistics:
         self._queue_ns += int(seconds * 1e9)
 
     def model_statistics(self, spec: ModelSpec) -> inference_pb2.ModelStatistics:
-        done = self._success.count
+        sharing = self._sharing
+        done = self._success.count - sharing.hits - sharing.collapsed
         duration = inference_pb2.StatisticDuration
         return inference_pb2.ModelStatistics(
             name=spec.name,
@@ -112,6 +116,8 @@ class Statistics:
                 compute_input=duration(count=done, ns=self._input_ns),
                 compute_infer=duration(count=done, ns=self._infer_ns),
                 compute_output=duration(count=done, ns=self._output_ns),
+                cache_hit=duration(count=sharing.hits, ns=int(sharing.hit_s * 1e9)),
+                cache_miss=duration(count=sharing.misses, ns=int(sharing.miss_s * 1e9)),
             ),
             batch_stats=[
                 inference_pb2.InferBatchStatistics(

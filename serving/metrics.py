@@ -14,7 +14,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Generic, TypeVar
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+    UnknownMetricFamily,
+)
 from prometheus_client.registry import Collector, CollectorRegistry
 
 log = logging.getLogger(__name__)
@@ -126,12 +132,20 @@ class Metrics(Collector):
     def __init__(self, max_children: int = 10_000) -> None:
         self._max_children = max_children
         self._counters: list[Family[Counter]] = []
+        self._untyped: list[Family[Counter]] = []
         self._gauges: list[Family[Gauge]] = []
         self._histograms: list[Family[Histogram]] = []
 
     def counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Family[Counter]:
         family = Family(name, text, labels, Counter, self._max_children)
         self._counters.append(family)
+        return family
+
+    def untyped(self, name: str, text: str, labels: Sequence[str] = ()) -> Family[Counter]:
+        """Counters under names that others have given, without the _total that Prometheus' clients add to a counter's;
+        to Prometheus they are the same."""
+        family = Family(name, text, labels, Counter, self._max_children)
+        self._untyped.append(family)
         return family
 
     def gauge(self, name: str, text: str, labels: Sequence[str] = ()) -> Family[Gauge]:
@@ -152,6 +166,11 @@ class Metrics(Collector):
             for values, counter in list(counters.children.items()):
                 metric.add_metric(values, counter.read())
             yield metric
+        for untyped in self._untyped:
+            unknown = UnknownMetricFamily(untyped.name, untyped.text, labels=untyped.label_names)
+            for values, counter in list(untyped.children.items()):
+                unknown.add_metric(values, counter.read())
+            yield unknown
         for gauges in self._gauges:
             gauge_metric = GaugeMetricFamily(gauges.name, gauges.text, labels=gauges.label_names)
             for values, gauge in list(gauges.children.items()):

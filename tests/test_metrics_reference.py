@@ -23,7 +23,7 @@ def documented(section: str) -> dict[str, tuple[str, list[str]]]:
 def exported(metrics: Metrics) -> dict[str, tuple[str, list[str]]]:
     labels = {
         family.name.removesuffix("_total"): list(family.label_names)
-        for families in (metrics._counters, metrics._gauges, metrics._histograms)
+        for families in (metrics._counters, metrics._untyped, metrics._gauges, metrics._histograms)
         for family in families
     }
     return {

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 
 from protos import routing_pb2
 from router.core import Core
+from router.edge.caching import CacheUser, heed
 from router.request import Inference
 from serving.errors import DodonaError, InvalidRequest
 
@@ -75,7 +76,7 @@ def inference_of(
     shape = routing.inputs[0].shape if routing.inputs else ()
     # What is wrong about the shape the worker says; here a request counts as at least one row.
     rows = shape[0] if shape and 0 < shape[0] <= 0xFFFFFFFF else 1
-    return Inference(
+    inference = Inference(
         message=message,
         pool=pool,
         wanted=routing.model_version,
@@ -89,6 +90,9 @@ def inference_of(
         tenant=tenant[:_MAX_TENANT_CHARS],
         due=due,
     )
+    if pool.sharing is not None:
+        pool.sharing.join(inference, routing)
+    return inference
 
 
 def _tenant(routing: routing_pb2.Request) -> str:
@@ -114,9 +118,17 @@ def _whole_number(routing: routing_pb2.Request, name: str) -> int:
 
 
 async def infer(
-    core: Core, message: bytes, *, deadline: float | None, request_id: str, traceparent: str, tenant: str = ""
+    core: Core,
+    message: bytes,
+    *,
+    deadline: float | None,
+    request_id: str,
+    traceparent: str,
+    tenant: str = "",
+    caller: CacheUser | None = None,
 ) -> bytes:
-    """The serialised ModelInferResponse. Raises DodonaError; cancelling the coroutine cancels the inference."""
+    """The serialised ModelInferResponse. Raises DodonaError; cancelling the coroutine cancels the inference. Where the
+    answer may be shared, `caller` says what it takes, and is told where its answer came from."""
     future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def reply(response: bytes) -> None:
@@ -137,9 +149,15 @@ async def infer(
         on_error=fail,
         tenant=tenant,
     )
+    share = inference.share
+    if share is not None and caller is not None:
+        heed(inference, caller.cache_control)
     core.dispatcher.submit(inference)
     try:
-        return await future
+        response = await future
     except asyncio.CancelledError:
         core.dispatcher.cancel(inference)
         raise
+    if share is not None and caller is not None:
+        caller.cache_status = share.status
+    return response

@@ -101,6 +101,17 @@ class Slo(Settings):
     long they wait, and requests without a deadline of their own that cannot meet it are refused at once."""
 
 
+class ResponseCache(Settings):
+    enabled: bool = False
+    """Whether the router keeps answers and gives them again to identical requests. For models whose answer depends on
+    nothing but the request. Includes `collapse`."""
+    max_bytes: Annotated[int, Field(ge=0)] = 0
+    """Bytes that the answers of one version may take, with their requests; 0 = all that router.response_cache_bytes
+    allows."""
+    ttl_s: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds after which an answer is no longer given; 0 = as long as the version is served as it is."""
+
+
 class ModelDefinition(Settings):
     name: Name
     """The name callers use; equals the folder's name."""
@@ -117,6 +128,9 @@ class ModelDefinition(Settings):
     outputs: tuple[TensorDefinition, ...] = ()
     batching: Batching = Batching()
     slo: Slo = Slo()
+    response_cache: ResponseCache = ResponseCache()
+    collapse: bool = False
+    """Whether identical requests that are under way at the same time run once, and all get that answer."""
     device: Annotated[str, AfterValidator(_device)] = "auto"
     """auto = the first GPU if there is one, else the CPU; cuda:N fails clearly where there is none."""
     default_timeout_s: Annotated[float, Field(ge=0)] = 0.0

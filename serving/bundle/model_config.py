@@ -35,6 +35,8 @@ def model_config(definition: ModelDefinition, signature: Signature, versions: Se
         version_policy=_policy(versions),
     )
     _name_elements(config, signature)
+    if definition.response_cache.enabled:
+        config.response_cache.enable = True
     if signature.batched:
         config.max_batch_size = definition.batching.max_batch_rows
         delay_us = round(definition.batching.max_wait_s * 1e6)

@@ -68,6 +68,7 @@ def read_config(name: str, raw: bytes, read_labels: Callable[[str], bytes]) -> t
         "outputs": [_output(tensor, f"output[{index}]", read_labels) for index, tensor in enumerate(config.output)],
         "batching": _batching(config),
         "device": _device(config.instance_group),
+        "response_cache": {"enabled": config.response_cache.enable},
     }
     return validate(ModelDefinition, definition, where=TRITON_FILE, error=BundleError), _policy(config)
 

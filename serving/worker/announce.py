@@ -1,5 +1,7 @@
 """A loaded version in the link's words."""
 
+import hashlib
+
 from protos import link_pb2
 from serving.bundle.bundle import Bundle
 from serving.bundle.model_config import model_config
@@ -29,4 +31,18 @@ def model_message(handle: int, bundle: Bundle, predictor: Predictor, load_s: flo
         load_s=load_s,
         max_wait_s=predictor.max_wait_s,
         slo_latency_p99_s=definition.slo.latency_p99_s,
+        response_cache=link_pb2.ResponseCache(
+            enabled=definition.response_cache.enabled,
+            max_bytes=definition.response_cache.max_bytes,
+            ttl_s=definition.response_cache.ttl_s,
+        ),
+        collapse=definition.collapse or definition.response_cache.enabled,
+        content=content_of(bundle),
     )
+
+
+def content_of(bundle: Bundle) -> str:
+    """sha256 of what decides a version's answers: its files and model.yaml, without what only people read or what
+    only routes."""
+    definition = bundle.definition.model_dump_json(exclude={"description", "owner", "labels"})
+    return hashlib.sha256(f"{bundle.digest}\n{definition}".encode()).hexdigest()

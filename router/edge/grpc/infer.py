@@ -6,9 +6,11 @@ Per request: one look at the metadata, one decode of the routing fields, one Inf
 from functools import partial
 
 from router.core import Core
+from router.edge.caching import cache_control, heed
 from router.edge.grpc.rpc import identity
 from router.edge.intake import inference_of
-from router.front.calls import Unary, UnaryCall
+from router.front.calls import Metadata, Unary, UnaryCall
+from router.sharing import Share
 from serving.errors import DodonaError
 
 
@@ -33,6 +35,9 @@ def model_infer(core: Core) -> Unary:
                 on_error=fail,
                 tenant=tenant,
             )
+            if inference.share is not None:
+                heed(inference, cache_control(call.metadata))
+                inference.on_reply = partial(_reply, call, inference.share, echo)
             call.on_cancel = partial(cancel, inference)
             submit(inference)
         except DodonaError as error:
@@ -40,3 +45,8 @@ def model_infer(core: Core) -> Unary:
             fail(error)
 
     return Unary(start)
+
+
+def _reply(call: UnaryCall, share: Share, echo: Metadata, response: bytes) -> None:
+    """Answer, and say so where the answer is not from a run of its own."""
+    call.reply(response, (*echo, ("cache-status", share.status)) if share.status else echo)

@@ -6,7 +6,8 @@ may count instead of matching ids, at the price that a slow request holds back t
 
 A request that fails is answered by `error_message`, with its id and model in `infer_response`, and the stream lives on.
 A caller that sends the metadata `triton_grpc_error: true` wants the stream to end with the error's status instead.
-Each answer carries the parameter `triton_final_response: true`, by which clients know that no more will come for it.
+Each answer carries the parameter `triton_final_response: true`, by which clients know that no more will come for it;
+one that is not from a run of its own says so in the parameter `cache_status`.
 
 When the router drains, what was read is answered, then the stream ends with UNAVAILABLE.
 """
@@ -18,6 +19,7 @@ from google.protobuf.message import DecodeError
 
 from protos import inference_pb2, routing_pb2
 from router.core import Core
+from router.edge.caching import cache_control, heed
 from router.edge.grpc.draining import drained, until_draining
 from router.edge.grpc.rpc import identity
 from router.edge.intake import inference_of
@@ -55,6 +57,11 @@ class _Exchange:
         self.outcome = outcome
         self.inference: Inference | None = None
 
+    @property
+    def cache_status(self) -> str:
+        share = self.inference.share if self.inference is not None else None
+        return share.status if share is not None else ""
+
     def settle(self, outcome: Outcome) -> None:
         if not self.outcome.done():  # the stream may have been cancelled in this very turn of the loop
             self.outcome.set_result(outcome)
@@ -72,6 +79,7 @@ class _Conversation:
         self._writing: _Exchange | None = None
         tenant_header = core.settings.fairness.tenant_header
         self._request_id, self._traceparent, self._tenant = identity(call.metadata, tenant_header)
+        self._cache_control = cache_control(call.metadata)
         self._ends_on_error = ("triton_grpc_error", "true") in call.metadata
 
     async def run(self) -> None:
@@ -109,6 +117,8 @@ class _Conversation:
                 on_error=exchange.settle,
                 tenant=self._tenant,
             )
+            if inference.share is not None:
+                heed(inference, self._cache_control)
             self._core.dispatcher.submit(inference)
             exchange.inference = inference
         except DodonaError as error:
@@ -120,7 +130,7 @@ class _Conversation:
             self._writing = exchange
             outcome = await exchange.outcome
             if isinstance(outcome, bytes):
-                await self._call.send(_wrapped(outcome))
+                await self._call.send(_wrapped(outcome, exchange.cache_status))
             elif self._ends_on_error:
                 raise outcome
             else:
@@ -142,9 +152,13 @@ class _Conversation:
             exchange = self._exchanges.get_nowait()
 
 
-def _wrapped(response: bytes) -> bytes:
+def _wrapped(response: bytes, cache_status: str = "") -> bytes:
     """A ModelStreamInferResponse around a serialised ModelInferResponse, which is not decoded for it."""
-    return b"".join((head(_INFER_RESPONSE_FIELD, len(response) + len(_FINAL)), response, _FINAL))
+    tail = _FINAL
+    if cache_status:
+        parameter = inference_pb2.InferParameter(string_param=cache_status)
+        tail += inference_pb2.ModelInferResponse(parameters={"cache_status": parameter}).SerializeToString()
+    return b"".join((head(_INFER_RESPONSE_FIELD, len(response) + len(tail)), response, tail))
 
 
 def _refusal(message: bytes, error: DodonaError) -> bytes:

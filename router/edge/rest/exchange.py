@@ -41,6 +41,8 @@ class Request:
     exchange: Exchange
     arguments: Mapping[str, str]
     request_id: str
+    cache_status: str = ""
+    """Value of the reply's Cache-Status; empty for an answer of a run of its own."""
 
     @property
     def headers(self) -> Mapping[bytes, bytes]:
@@ -62,6 +64,10 @@ class Request:
     @property
     def tenant(self) -> str:
         return self.headers.get(self.core.tenant_header, b"").decode("latin-1")
+
+    @property
+    def cache_control(self) -> str:
+        return self.headers.get(b"cache-control", b"").decode("latin-1")
 
     def deadline(self) -> float | None:
         """Event-loop time (seconds) from `x-request-timeout-ms`, None without it. Raises InvalidRequest."""

@@ -2,12 +2,14 @@
 
 from functools import partial
 
+from router.edge.caching import heed
 from router.edge.intake import infer, inference_of
 from router.edge.rest.body import LEAST_COMPRESSED, accepted_encoding, compress, compress_at_once
 from router.edge.rest.decode import Wanted, message_of, raw_message_of
 from router.edge.rest.encode import response_of
 from router.edge.rest.exchange import Direct, Request, Response, check_content_type
 from router.edge.rest.outcome import answer, fault, refusal
+from router.sharing import Share
 from serving.errors import DodonaError, InvalidRequest
 
 
@@ -30,6 +32,10 @@ def start_infer(request: Request) -> None:
         on_error=partial(_fail, request),
         tenant=request.tenant,
     )
+    share = inference.share
+    if share is not None:
+        heed(inference, request.cache_control)
+        inference.on_reply = partial(_reply_shared, request, wanted, share)
     exchange.on_cancel = partial(dispatcher.cancel, inference)
     dispatcher.submit(inference)
 
@@ -41,6 +47,7 @@ def _reply(request: Request, wanted: Wanted, reply: bytes) -> None:
     """Called by the Dispatcher, so it raises nothing."""
     try:
         response = response_of(reply, wanted)
+        _say_where_from(request, response)
         encoding = _encoding(request, response)
         if encoding:
             packed = compress_at_once(response.body, encoding)
@@ -56,12 +63,18 @@ def _reply(request: Request, wanted: Wanted, reply: bytes) -> None:
         response.send(request.exchange, request.request_id)
 
 
+def _reply_shared(request: Request, wanted: Wanted, share: Share, reply: bytes) -> None:
+    request.cache_status = share.status
+    _reply(request, wanted, reply)
+
+
 def _fail(request: Request, error: DodonaError) -> None:
     refusal(error).send(request.exchange, request.request_id)
 
 
 async def _send_compressed(request: Request, response: Response) -> None:
-    (await compressed(request, response)).send(request.exchange, request.request_id)
+    await _compress(request, response)
+    response.send(request.exchange, request.request_id)
 
 
 async def _infer_in_steps(request: Request) -> Response:
@@ -105,15 +118,27 @@ async def predict(request: Request, message: bytes) -> bytes:
         request_id=request.request_id,
         traceparent=request.traceparent,
         tenant=request.tenant,
+        caller=request,
     )
 
 
 async def compressed(request: Request, response: Response) -> Response:
-    """The response in an encoding that the caller accepts, where it is large enough to be worth it."""
+    """The response in an encoding that the caller accepts, where it is large enough to be worth it, with the word where
+    it came from."""
+    _say_where_from(request, response)
+    await _compress(request, response)
+    return response
+
+
+async def _compress(request: Request, response: Response) -> None:
     encoding = _encoding(request, response)
     if encoding:
         _set_compressed(response, await compress(response.body, encoding), encoding)
-    return response
+
+
+def _say_where_from(request: Request, response: Response) -> None:
+    if request.cache_status:
+        response.headers.append((b"cache-status", request.cache_status.encode()))
 
 
 def _encoding(request: Request, response: Response) -> str:

@@ -2,7 +2,7 @@ import pytest
 from google.protobuf import text_format
 
 from protos.model_config_pb2 import ModelConfig
-from serving.bundle.definition import Batching, ModelDefinition
+from serving.bundle.definition import Batching, ModelDefinition, ResponseCache
 from serving.bundle.model_config import model_config
 from serving.bundle.triton import TYPE_NAMES
 from serving.spec import Signature, TensorSpec
@@ -31,6 +31,13 @@ def test_a_batched_model_is_described_as_perf_analyzer_expects_it() -> None:
         version_policy { specific { versions: 2 versions: 10 } }
         """
     )
+
+
+def test_kept_answers_are_told_in_tritons_words() -> None:
+    """`response_cache { enable: true }`, as a config.pbtxt would have it."""
+    kept = definition(response_cache=ResponseCache(enabled=True))
+    assert model_config(kept, SIGNATURE, ["1"]).response_cache.enable
+    assert not model_config(definition(), SIGNATURE, ["1"]).HasField("response_cache")
 
 
 def test_a_model_that_does_not_batch_has_its_whole_shape_and_no_batch_size() -> None:

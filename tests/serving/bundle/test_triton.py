@@ -22,6 +22,7 @@ instance_group [ { count: 2 kind: KIND_CPU } ]
 version_policy { specific { versions: [ 1, 3 ] } }
 optimization { graph { level: 1 } }
 default_model_filename: "twice.onnx"
+response_cache { enable: true }
 parameters { key: "x" value { string_value: "y" } }
 """
 LABELS = {"labels.txt": b"cat\ndog\n\n bird \n"}
@@ -52,6 +53,7 @@ def test_every_supported_field_is_understood() -> None:
     assert definition.batching.max_batch_rows == 8
     assert definition.batching.max_wait_s == 0.0025
     assert definition.device == "cpu"
+    assert definition.response_cache.enabled
     assert policy.served(["1", "2", "3", "x"]) == ["1", "3"]
 
 

@@ -1,5 +1,7 @@
+from dataclasses import replace
 from pathlib import Path
 
+from protos import link_pb2
 from protos.model_config_pb2 import ModelConfig
 from serving.runtimes.xgboost import XgboostRuntime
 from serving.spec import Signature, TensorSpec
@@ -32,6 +34,29 @@ def test_all_that_a_router_needs_to_know(tmp_path: Path) -> None:
     assert (p.name, p.datatype, list(p.shape), list(p.labels)) == ("p", "BYTES", [], ["no"])
     config = ModelConfig.FromString(message.config)
     assert (config.name, config.max_batch_size, list(config.input[0].dims)) == ("m", 16, [-1, 2])
+
+
+def test_who_may_share_answers_is_announced(tmp_path: Path) -> None:
+    """The terms of model.yaml, and one name for all that decides an answer: files and settings, not labels or owner."""
+
+    def announced(folder: str, digest: str = "d1", **settings: object) -> link_pb2.Model:
+        made = replace(bundle(tmp_path / folder, {}, framework="echo", **settings), digest=digest)
+        signature = Signature((TensorSpec("x", "FP32", (2,)),), ())
+        return model_message(1, made, Predictor(made.spec, signature, FakeRuntime(), made.definition.batching), 0.5)
+
+    plain = announced("1")
+    assert (plain.collapse, plain.response_cache.enabled) == (False, False)
+    cached = announced("1", response_cache={"enabled": True, "max_bytes": 5000, "ttl_s": 1.5})
+    assert cached.collapse
+    assert cached.response_cache == link_pb2.ResponseCache(enabled=True, max_bytes=5000, ttl_s=1.5)
+    assert announced("1", collapse=True).collapse
+    assert plain.content == announced("2", owner="team", labels={"stable": "1"}, description="text").content
+    others = [
+        announced("1", "d2"),
+        announced("1", options={"delay_s": 0.1}),
+        announced("1", batching={"enabled": False}),
+    ]
+    assert len({plain.content, *[other.content for other in others]}) == 4
 
 
 def test_why_a_model_is_compiled_or_not(tmp_path: Path) -> None:

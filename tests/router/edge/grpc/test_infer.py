@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from protos import inference_pb2 as oip
+from protos import link_pb2
 from router.core import Core
 from router.edge.grpc.infer import model_infer
 from router.edge.grpc.rpc import identity
@@ -12,7 +13,7 @@ from router.front.calls import Metadata
 from router.settings import Limits, RouterSettings
 from serving.errors import DeadlineExceeded, InvalidRequest, ModelFailed, ModelNotFound, Shed
 from serving.status import Status
-from tests.router.edge.grpc.rig import FakeUnaryCall, FakeWorker, infer_request, make_core, within
+from tests.router.edge.grpc.rig import FakeUnaryCall, FakeWorker, infer_request, make_core, model, within
 
 PATH = "/inference.GRPCInferenceService/ModelInfer"
 
@@ -170,3 +171,63 @@ def test_the_tenant_comes_from_the_header_that_the_settings_name() -> None:
         "",
     ]
     assert identity((("x-team", b"\x00"),), "x-team")[2] == ""
+
+
+def sharing_worker(core: Core, **options: bool) -> FakeWorker:
+    """Of a model whose answers may be kept."""
+    kept = link_pb2.ResponseCache(enabled=True)
+    return FakeWorker(core, model(response_cache=kept, collapse=True, content="c"), **options)
+
+
+def test_caller_is_told_that_its_answer_was_kept() -> None:
+    """The metadata `cache-status` stands beside the request id; an answer of a run of its own has none."""
+
+    async def run() -> None:
+        core = make_core()
+        sharing_worker(core)
+        first = await within(started(core, infer_request(number="7"), (("x-request-id", "a"),)).answer)
+        second = await within(started(core, infer_request(number="8"), (("x-request-id", "b"),)).answer)
+        assert first.metadata == {"x-request-id": "a"}
+        assert second.metadata == {"x-request-id": "b", "cache-status": "dodona; hit"}
+        assert [oip.ModelInferResponse.FromString(one.message).id for one in (first, second)] == ["7", "8"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("directives", "statuses"),
+    [
+        ("no-cache", ["", "dodona; hit"]),
+        ("Max-Age=0, x", ["", "dodona; hit"]),
+        ("no-store", ["", ""]),
+        ("no-cache, no-store", ["", ""]),
+        ("max-stale", ["", "dodona; hit"]),
+    ],
+)
+def test_caller_says_with_cache_control_what_it_takes(directives: str, statuses: list[str]) -> None:
+    """`no-cache` runs and leaves its answer for others, `no-store` leaves nothing, others change nothing."""
+
+    async def run() -> None:
+        core = make_core()
+        sharing_worker(core)
+        first = await within(started(core, infer_request(), (("cache-control", directives),)).answer)
+        second = await within(started(core, infer_request()).answer)
+        assert [one.metadata.get("cache-status", "") for one in (first, second)] == statuses
+        third = await within(started(core, infer_request(), (("cache-control", directives),)).answer)
+        assert third.metadata.get("cache-status", "") == ("dodona; hit" if directives == "max-stale" else "")
+
+    asyncio.run(run())
+
+
+def test_waiting_together_is_told_too() -> None:
+    """One run, and the caller that waited for another's knows."""
+
+    async def run() -> None:
+        core = make_core()
+        worker = sharing_worker(core, automatic=False)
+        calls = [started(core, infer_request()) for _ in range(2)]
+        (await worker.job()).reply()
+        answers = [await within(call.answer) for call in calls]
+        assert [one.metadata.get("cache-status") for one in answers] == [None, "dodona; fwd=miss; collapsed"]
+
+    asyncio.run(run())

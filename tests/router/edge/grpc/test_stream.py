@@ -5,12 +5,13 @@ import asyncio
 import pytest
 
 from protos import inference_pb2 as oip
+from protos import link_pb2
 from router.core import Core
 from router.edge.grpc.stream import MAX_IN_FLIGHT, _wrapped, model_stream_infer
 from router.front.calls import Metadata
 from serving.errors import InvalidRequest, ModelNotFound, TooLarge, Unavailable
 from serving.status import Status
-from tests.router.edge.grpc.rig import FakeStreamCall, FakeWorker, infer_request, make_core, within
+from tests.router.edge.grpc.rig import FakeStreamCall, FakeWorker, infer_request, make_core, model, within
 
 PATH = "/inference.GRPCInferenceService/ModelStreamInfer"
 
@@ -40,6 +41,31 @@ def test_answers_come_in_the_order_of_requests() -> None:
         assert [response.infer_response.id for response in responses] == ["a", "b", "c"]
         assert all(response.error_message == "" for response in responses)
         assert all(response.infer_response.parameters["triton_final_response"].bool_param for response in responses)
+        call.half_close()
+        await within(task)
+
+    asyncio.run(run())
+
+
+def test_answers_that_were_shared_say_so() -> None:
+    """A stream has no metadata for each answer: the parameter `cache_status` tells, and each id is its request's."""
+
+    async def run() -> None:
+        core = make_core()
+        kept = link_pb2.ResponseCache(enabled=True)
+        worker = FakeWorker(core, model(response_cache=kept, collapse=True, content="c"), automatic=False)
+        call, task = started(core)
+        call.push(infer_request(number="a"), infer_request(number="b"))
+        (await worker.job()).reply()
+        first = await answers(call, 2)
+        call.push(infer_request(number="c"))
+        responses = [response.infer_response for response in (*first, *await answers(call, 1))]
+        assert [(response.id, response.parameters["cache_status"].string_param) for response in responses] == [
+            ("a", ""),
+            ("b", "dodona; fwd=miss; collapsed"),
+            ("c", "dodona; hit"),
+        ]
+        assert all(response.parameters["triton_final_response"].bool_param for response in responses)
         call.half_close()
         await within(task)
 

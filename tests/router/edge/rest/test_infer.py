@@ -246,3 +246,37 @@ def test_the_tenant_comes_from_its_header() -> None:
         assert (await within(answer)).status == 200
 
     served(body)
+
+
+def test_kept_answers_and_what_callers_say_about_them() -> None:
+    """Cache-Status tells a hit, in every form of request; Cache-Control asks for a run; JSON and binary share answers
+    where they travel alike."""
+
+    async def run() -> None:
+        core = make_core(RouterSettings())
+        announced = model("m", [tensor("x", "FP32", 2)])
+        announced.MergeFrom(
+            link_pb2.Model(response_cache=link_pb2.ResponseCache(enabled=True), collapse=True, content="c")
+        )
+        FakeWorker(core, announced)
+        caller = Caller(core)
+        path = "/v2/models/m/infer"
+        told = []
+        for document, headers in (
+            ({"id": "1", "inputs": [X]}, {}),
+            ({"id": "2", "inputs": [X], "parameters": {"timeout": 10**6}}, {}),
+            ({"id": "3", "inputs": [X], "outputs": [{"name": "x"}]}, {}),
+            ({"id": "4", "inputs": [X]}, {"cache_control": "no-cache"}),
+            ({"id": "5", "inputs": [X], "parameters": {"cache": False}}, {}),
+            ({"id": "6", "inputs": [X], "parameters": {"binary_data_output": True}}, {}),
+        ):
+            answer = await caller.post(path, document, **headers)
+            assert answer.status == 200
+            told.append(answer.headers.get("cache-status", ""))
+        assert told == ["", "dodona; hit", "", "", "", "dodona; hit"]
+        wrong = await caller.post(path, {"inputs": [X], "parameters": {"cache": 1}})
+        assert wrong.json == {"error": "parameters.cache: must be true or false; send bool_param"}
+        rows = await caller.post("/v1/models/m:predict", {"instances": [[1, 2]]})
+        assert rows.headers["cache-status"] == "dodona; hit"
+
+    asyncio.run(run())

@@ -1,0 +1,153 @@
+"""Answers kept for identical requests: which stay, and which go when room is needed.
+
+One bound in bytes for all models together, and one for each version. Room is made by taking out what was not asked for
+longest (LRU), of the version itself at its own bound, of all versions at the common one. While there is room everything
+is kept. When there is none, a new answer is let in only if its request was turned away once before, lately (the
+doorkeeper of TinyLFU: Einziger, Friedman and Manes, 2017): requests that come once only, the bulk of most traffic, then
+neither push out those that come again nor cost an eviction each.
+
+Bytes are counted with all that an entry takes in memory: key, answer and the objects and tables around them
+(ENTRY_BYTES, measured; a test compares the count with the process's resident memory).
+
+Invariants: `bytes` never exceeds the bound; an answer is found only by a key equal in full; never after its time; never
+after its shelf was cleared.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from math import inf
+from typing import Final
+
+ENTRY_BYTES: Final = 400
+"""Of one entry beside the bytes of request and answer."""
+DOOR_PLACES: Final = 8192
+"""Requests turned away that are remembered at least; twice as many at most, about 1 MB."""
+
+
+class Doorkeeper:
+    """Remembers what was turned away, in two generations: when the younger is full, the elder is forgotten."""
+
+    __slots__ = ("_elder", "_places", "_younger")
+
+    def __init__(self, places: int = DOOR_PLACES) -> None:
+        self._places = places
+        self._younger: set[int] = set()
+        self._elder: set[int] = set()
+
+    def lets_in(self, mark: int) -> bool:
+        """Whether it was turned away before; from now on it was."""
+        if mark in self._younger or mark in self._elder:
+            self._younger.discard(mark)
+            self._elder.discard(mark)
+            return True
+        if len(self._younger) >= self._places:
+            self._elder, self._younger = self._younger, set()
+        self._younger.add(mark)
+        return False
+
+
+class Kept:
+    __slots__ = ("expires_at", "response", "size", "used")
+
+    def __init__(self, response: bytes, size: int, expires_at: float, used: int) -> None:
+        self.response = response
+        self.size = size
+        self.expires_at = expires_at
+        self.used = used
+
+
+class Shelf:
+    """The answers of one version. `max_bytes` 0 = as much as all together may take; `ttl_s` 0 = no end."""
+
+    __slots__ = ("_entries", "_replies", "_ttl_s", "bytes", "evicted", "max_bytes")
+
+    def __init__(self, replies: "Replies", max_bytes: int, ttl_s: float) -> None:
+        self._replies = replies
+        self._entries: OrderedDict[Hashable, Kept] = OrderedDict()
+        self._ttl_s = ttl_s or inf
+        self.max_bytes = min(max_bytes or replies.max_bytes, replies.max_bytes)
+        self.bytes = 0
+        self.evicted = 0
+        """Answers taken out because room was needed."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: Hashable, now: float) -> bytes | None:
+        kept = self._entries.get(key)
+        if kept is None:
+            return None
+        if kept.expires_at <= now:
+            self._take_out(key)
+            return None
+        self._entries.move_to_end(key)
+        self._replies.clock = kept.used = self._replies.clock + 1
+        return kept.response
+
+    def put(self, key: Hashable, key_bytes: int, response: bytes, now: float) -> None:
+        """Keep an answer, in the place of an earlier one to the same request."""
+        size = key_bytes + len(response) + ENTRY_BYTES
+        replies = self._replies
+        if key in self._entries:
+            self._take_out(key)
+        elif not self._has_room(size) and not replies.door.lets_in(hash(key)):
+            return
+        if size > self.max_bytes:
+            return
+        replies.clock += 1
+        self._entries[key] = Kept(response, size, now + self._ttl_s, replies.clock)
+        self.bytes += size
+        replies.bytes += size
+        while self.bytes > self.max_bytes:
+            self.evict()
+        while replies.bytes > replies.max_bytes:
+            replies.evict()
+
+    def evict(self) -> None:
+        """Take out what was not asked for longest."""
+        self._take_out(next(iter(self._entries)))
+        self.evicted += 1
+
+    def oldest(self) -> float:
+        """When the entry that goes next was last asked for; infinity if there is none."""
+        return self._entries[next(iter(self._entries))].used if self._entries else inf
+
+    def clear(self) -> None:
+        self._entries.clear()
+        self._replies.bytes -= self.bytes
+        self.bytes = 0
+
+    def _has_room(self, size: int) -> bool:
+        replies = self._replies
+        return self.bytes + size <= self.max_bytes and replies.bytes + size <= replies.max_bytes
+
+    def _take_out(self, key: Hashable) -> None:
+        size = self._entries.pop(key).size
+        self.bytes -= size
+        self._replies.bytes -= size
+
+
+class Replies:
+    """The answers of all models of a router. `clock` counts uses; time comes with each call, in seconds."""
+
+    __slots__ = ("_shelves", "bytes", "clock", "door", "max_bytes")
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self.clock = 0
+        self.door = Doorkeeper()
+        self._shelves: set[Shelf] = set()
+
+    def shelf(self, max_bytes: int = 0, ttl_s: float = 0.0) -> Shelf:
+        shelf = Shelf(self, max_bytes, ttl_s)
+        self._shelves.add(shelf)
+        return shelf
+
+    def remove(self, shelf: Shelf) -> None:
+        shelf.clear()
+        self._shelves.discard(shelf)
+
+    def evict(self) -> None:
+        """Take out, of all versions, what was not asked for longest."""
+        min(self._shelves, key=Shelf.oldest).evict()

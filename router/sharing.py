@@ -1,0 +1,284 @@
+"""Identical requests of one version: answered from what was kept, or waiting for one run of them all.
+
+A `Sharing` stands for one content of a version: whenever the replicas of the version change, it is closed and a new
+one begun (`renew`), so what was kept or is under way never meets requests that came after the change. A request that
+may share has a `Share`. It is one of
+
+    a hit        its answer was kept; it never leaves the edge's turn
+    a leader     it goes to a replica, as any request, and its answer is kept
+    a follower   an identical request of its tenant is under way: it waits for that one's answer
+
+A follower is counted, watched and cancelled as every request; only its run is not its own. Where a leader leaves (it is
+cancelled, or out of time), the follower that came last takes its place, in the queue or at the replica, and the run
+goes on. A leader is as urgent as its most urgent follower. What fails the run fails all of them alike.
+
+Followers are sought within a tenant, because whoever follows waits in the leader's place in the queue; what was kept is
+given to all.
+"""
+
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from protos import routing_pb2
+from router.policy.replies import Replies, Shelf
+from router.policy.sharing import VOLATILE, Key, SharingTerms, essence, key_of
+from serving.errors import InvalidRequest
+from serving.wire import field_bytes
+
+if TYPE_CHECKING:
+    from router.request import Inference
+
+_NAME, _VERSION, _ID, _PARAMETERS = 1, 2, 3, 4
+_MAX_HEADS: Final = 64
+_OF_SEQUENCES: Final = ("sequence_id", "sequence_start", "sequence_end")
+
+HIT: Final = "dodona; hit"
+COLLAPSED: Final = "dodona; fwd=miss; collapsed"
+"""Values of Cache-Status (RFC 9211)."""
+
+
+class SharingFigures:
+    """Of one version since it is known. Seconds are those spent looking up and storing."""
+
+    __slots__ = ("_evicted", "collapsed", "hit_s", "hits", "miss_s", "misses", "shelf")
+
+    def __init__(self) -> None:
+        self.hits = self.misses = self.collapsed = self._evicted = 0
+        self.hit_s = self.miss_s = 0.0
+        self.shelf: Shelf | None = None
+        """Where answers are kept now."""
+
+    @property
+    def evicted(self) -> int:
+        return self._evicted + (self.shelf.evicted if self.shelf is not None else 0)
+
+    @property
+    def bytes(self) -> int:
+        return self.shelf.bytes if self.shelf is not None else 0
+
+    @property
+    def entries(self) -> int:
+        return len(self.shelf) if self.shelf is not None else 0
+
+    def shelf_gone(self) -> None:
+        self._evicted = self.evicted
+        self.shelf = None
+
+
+class Sharing:
+    """What requests to one content of a version share."""
+
+    __slots__ = ("_heads", "_replies", "figures", "flights", "shelf", "terms")
+
+    def __init__(self, terms: SharingTerms, replies: Replies, figures: SharingFigures) -> None:
+        self.terms = terms
+        self.figures = figures
+        self.flights: dict[Hashable, Inference] = {}
+        """Tenant and key -> the leader under way."""
+        self._replies = replies
+        keeps = terms.keep and replies.max_bytes > 0
+        self.shelf = figures.shelf = replies.shelf(terms.max_bytes, terms.ttl_s) if keeps else None
+        self._heads: dict[str, bytes] = {}
+
+    def close(self) -> None:
+        """Its content has gone: nothing of it is kept, and nobody joins what is under way."""
+        self.flights = {}
+        shelf, self.shelf = self.shelf, None
+        if shelf is not None:
+            self._replies.remove(shelf)
+            self.figures.shelf_gone()
+
+    def join(self, inference: "Inference", routing: routing_pb2.Request) -> None:
+        """Give a new request its `share`, unless it may not have one. What the caller sent loses its id on the way to
+        the worker, and parameters that the router alone understands. Raises InvalidRequest."""
+        parameters = routing.parameters
+        if parameters and (any(name in parameters for name in _OF_SEQUENCES) or _declined(routing)):
+            return
+        head = self._heads.get(routing.model_version) or self._head(routing)
+        message, identity = inference.message, routing.id
+        id_field = field_bytes(_ID, identity.encode()) if identity else b""
+        if parameters or not message.startswith(head + id_field):
+            rest = essence(message, _says_who)
+            if rest is None:
+                return
+            message = head + rest
+        elif id_field:
+            message = head + message[len(head) + len(id_field) :]
+        key = key_of(message, len(head))
+        if key is not None:
+            inference.message = message
+            inference.share = Share(self, key, len(message), inference.tenant, id_field)
+
+    def _head(self, routing: routing_pb2.Request) -> bytes:
+        """What a message begins with, where its writer kept to the order of the fields."""
+        if len(self._heads) >= _MAX_HEADS:
+            self._heads.clear()
+        version = routing.model_version
+        head = field_bytes(_NAME, routing.model_name.encode()) + field_bytes(_VERSION, version.encode())
+        self._heads[version] = head
+        return head
+
+
+def _declined(routing: routing_pb2.Request) -> bool:
+    """Whether the caller sent the parameter `cache: false`."""
+    if "cache" not in routing.parameters:
+        return False
+    parameter = routing.parameters["cache"]
+    if parameter.WhichOneof("choice") != "bool_param":
+        raise InvalidRequest("must be true or false", field="parameters.cache", remedy="send bool_param")
+    return not parameter.bool_param
+
+
+def _says_who(number: int, field: bytes) -> bool:
+    """Whether a field of a request says who asks, of whom, or for how long, and nothing that its answer hangs on."""
+    if number == _PARAMETERS:
+        return not routing_pb2.Request.FromString(field).parameters.keys().isdisjoint(VOLATILE)
+    return number in (_NAME, _VERSION, _ID)
+
+
+class Flight:
+    """Who waits for one run; made when the first of them comes, handed on with the run."""
+
+    __slots__ = ("followers",)
+
+    def __init__(self) -> None:
+        self.followers: dict[Inference, None] = {}
+
+
+class Share:
+    """One request's part."""
+
+    __slots__ = (
+        "_flight",
+        "_id_field",
+        "_key",
+        "_key_bytes",
+        "_place",
+        "_runs",
+        "_sharing",
+        "inherited",
+        "looks",
+        "status",
+        "stores",
+    )
+
+    def __init__(self, sharing: Sharing, key: Key, key_bytes: int, tenant: str, id_field: bytes) -> None:
+        self._sharing = sharing
+        self._key = key
+        self._key_bytes = key_bytes
+        self._place: Hashable = (tenant, key) if tenant else key
+        self._id_field = id_field
+        self._flight: Flight | None = None
+        self._runs = False
+        self.looks = True
+        """Whether an answer that was kept will do, or that of an identical request."""
+        self.stores = True
+        """Whether its answer may be kept."""
+        self.inherited = False
+        """Whether the worker was told the deadline of another, whose place this one took."""
+        self.status = ""
+        """Value of Cache-Status; empty if it ran by itself."""
+
+    # A new request.
+
+    def kept(self, now: float) -> bytes | None:
+        """The answer, if it was kept."""
+        shelf = self._sharing.shelf
+        if shelf is None or not self.looks:
+            return None
+        response = shelf.get(self._key, now)
+        if response is not None:
+            self.status = HIT
+            self._sharing.figures.hits += 1
+        return response
+
+    def collapsed(self) -> None:
+        """It gets the answer of the run that it followed."""
+        self.status = COLLAPSED
+        self._sharing.figures.collapsed += 1
+
+    def took(self, seconds: float) -> None:
+        """For looking up or storing."""
+        figures = self._sharing.figures
+        if self.status:
+            figures.hit_s += seconds
+        else:
+            figures.miss_s += seconds
+
+    def leader(self) -> "Inference | None":
+        """The identical request under way, if there is one to follow."""
+        return self._sharing.flights.get(self._place) if self.looks else None
+
+    def lead(self, inference: "Inference") -> None:
+        """It runs itself."""
+        sharing = self._sharing
+        self._runs = True
+        if self.looks:
+            sharing.flights[self._place] = inference
+            if sharing.shelf is not None:
+                sharing.figures.misses += 1
+
+    def follow(self, inference: "Inference", leader: "Inference") -> None:
+        share = leader.share
+        assert share is not None
+        flight = share._flight
+        if flight is None:
+            flight = share._flight = Flight()
+        flight.followers[inference] = None
+        self._flight = flight
+        inference.message = leader.message  # equal in all that matters; one copy is enough
+
+    # Its end.
+
+    def keep(self, response: bytes, now: float) -> bool:
+        """It was answered: keep the answer if it ran for it. Returns whether there was anything to look after."""
+        shelf = self._sharing.shelf
+        if shelf is None or not self._runs or not self.stores:
+            return False
+        shelf.put(self._key, self._key_bytes, response, now)
+        return True
+
+    def release(self, inference: "Inference") -> "Sequence[Inference]":
+        """Nobody joins it any more. Returns who waited for it; they are on their own. Nothing happens to a follower."""
+        if not self._runs:
+            return ()
+        self._runs = False
+        flights = self._sharing.flights
+        if flights.get(self._place) is inference:
+            del flights[self._place]
+        flight, self._flight = self._flight, None
+        if flight is None:
+            return ()
+        for follower in flight.followers:
+            assert follower.share is not None
+            follower.share._flight = None
+        return list(flight.followers)
+
+    def leave(self, inference: "Inference") -> "Inference | None":
+        """The caller has gone. Returns who runs in its place: the follower that came last, None if nobody waits for its
+        run, itself if it waits for the run of another."""
+        flight = self._flight
+        if flight is not None and not self._runs:
+            del flight.followers[inference]
+            self._flight = None
+            return inference
+        if flight is None or not flight.followers:
+            self.release(inference)
+            return None
+        self._runs = False
+        self._flight = None
+        successor, _ = flight.followers.popitem()
+        share = successor.share
+        assert share is not None
+        share._runs = share.inherited = True
+        flights = self._sharing.flights
+        if flights.get(self._place) is inference:
+            flights[self._place] = successor
+        return successor
+
+    def followers(self) -> "Sequence[Inference]":
+        return list(self._flight.followers) if self._flight is not None and self._runs else ()
+
+    def addressed(self, response: bytes) -> bytes:
+        """The answer with this caller's id: serialised messages concatenate."""
+        return response + self._id_field if self._id_field else response
