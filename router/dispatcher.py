@@ -68,6 +68,8 @@ class Dispatcher:
         if now >= inference.deadline:
             raise DeadlineExceeded("the deadline passed before the request was read", remedy="allow more time")
         if seat is None:
+            seat = pool.out_of_turn(inference)
+        if seat is None:
             self._gate.check_queue(inference, now)
         self._next_id += 1
         inference.id = self._next_id
@@ -140,7 +142,7 @@ class Dispatcher:
         """Bind waiting requests while replicas have room."""
         queue = pool.queue
         while (inference := queue.peek()) is not None:
-            seat = pool.seat_for(inference.rows)
+            seat = pool.seat_for(inference.rows) or pool.seat_beside(inference)
             if seat is None:
                 return
             queue.pop()
@@ -183,6 +185,8 @@ class Dispatcher:
     def _bind(self, inference: Inference, seat: Seat) -> None:
         seat.rows_in_flight += inference.rows
         seat.requests += 1
+        if inference.tenant:
+            seat.add(inference.tenant, inference.rows)
         inference.seat = seat
         inference.attempts += 1
         seat.replica.send(inference)
@@ -193,6 +197,8 @@ class Dispatcher:
         if seat is not None:
             seat.rows_in_flight -= inference.rows
             seat.requests -= 1
+            if inference.tenant:
+                seat.add(inference.tenant, -inference.rows)
             inference.seat = None
 
     def _enqueue(self, inference: Inference, now: float) -> None:
