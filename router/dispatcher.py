@@ -77,6 +77,8 @@ class Dispatcher:
         if now >= inference.deadline:
             raise DeadlineExceeded("the deadline passed before the request was read", remedy="allow more time")
         if seat is None:
+            seat = pool.out_of_turn(inference)
+        if seat is None:
             self._gate.check_queue(inference, now)
         self._accept(inference, now)
         if inference.share is not None:
@@ -148,7 +150,7 @@ class Dispatcher:
         """Bind waiting requests while replicas have room."""
         queue = pool.queue
         while (inference := queue.peek()) is not None:
-            seat = pool.seat_for(inference.rows)
+            seat = pool.seat_for(inference.rows) or pool.seat_beside(inference)
             if seat is None:
                 return
             queue.pop()
@@ -197,6 +199,8 @@ class Dispatcher:
     def _bind(self, inference: Inference, seat: Seat) -> None:
         seat.rows_in_flight += inference.rows
         seat.requests += 1
+        if inference.tenant:
+            seat.add(inference.tenant, inference.rows)
         inference.seat = seat
         inference.attempts += 1
         seat.replica.send(inference)
@@ -207,6 +211,8 @@ class Dispatcher:
         if seat is not None:
             seat.rows_in_flight -= inference.rows
             seat.requests -= 1
+            if inference.tenant:
+                seat.add(inference.tenant, -inference.rows)
 
     @staticmethod
     def _push(inference: Inference) -> None:

@@ -55,8 +55,12 @@ class Gate:
 
     def _outlook(self, inference: Inference) -> Outlook | None:
         pool = inference.pool
-        ahead = pool.queue.rows_ahead(inference.tenant, priority=inference.priority, due=inference.due)
-        return outlook([seat.pace for seat in pool.seats], pool.rows_in_flight + ahead, inference.rows)
+        tenant, seats = inference.tenant, pool.seats
+        own = sum([seat.rows_by(tenant) for seat in seats])
+        queue, priority, due = pool.queue, inference.priority, inference.due
+        ahead = queue.rows_ahead(tenant, priority=priority, due=due, at_replicas=own)
+        guests = ahead - own - queue.own_rows_ahead(tenant, priority=priority, due=due)
+        return outlook([seat.pace for seat in seats], pool.rows_in_flight - own + ahead, inference.rows, guests)
 
     def _shed(self, reason: str, why: str, delay_s: float) -> Shed:
         self._metrics.shed.labels(reason).inc()

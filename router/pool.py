@@ -1,5 +1,6 @@
 """The replicas of one model version, the requests that wait for them, and its figures."""
 
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from router.metrics import PoolMetrics, RouterMetrics
@@ -34,6 +35,7 @@ class Seat:
         "replica",
         "requests",
         "rows_in_flight",
+        "rows_of",
         "terms",
         "window_rows",
     )
@@ -45,10 +47,29 @@ class Seat:
         self.handle = handle
         self.window_rows = 0
         self.rows_in_flight = 0
+        self.rows_of: dict[str, int] = {}
+        """Tenant -> its rows in flight; those without a name are the rest."""
         self.requests = 0
         self.pace = RunCost(_PACE_WEIGHT)
         """Rows and seconds of its batches, learned while requests wait."""
         self._finished_at = 0.0
+
+    def add(self, tenant: str, rows: int) -> None:
+        """More rows of a tenant with a name are in flight, or (negative) fewer."""
+        left = self.rows_of.get(tenant, 0) + rows
+        if left:
+            self.rows_of[tenant] = left
+        else:
+            del self.rows_of[tenant]
+
+    @property
+    def tenants(self) -> list[str]:
+        """Of the rows in flight."""
+        return [*self.rows_of, ""] if self.rows_by("") else list(self.rows_of)
+
+    def rows_by(self, tenant: str) -> int:
+        """Rows in flight of this tenant."""
+        return self.rows_of.get(tenant, 0) if tenant else self.rows_in_flight - sum(self.rows_of.values())
 
     def finished(self, rows: int, now: float) -> None:
         """A batch came back. `now` is event-loop time, 0 where no request waits: then the time since the last batch
@@ -108,6 +129,31 @@ class Pool:
             return seat if binding.has_room(seat.rows_in_flight, seat.window_rows, rows) else None
         index = binding.choose([(seat.rows_in_flight, seat.window_rows) for seat in seats], rows)
         return None if index is None else seats[index]
+
+    def out_of_turn(self, inference: "Inference") -> Seat | None:
+        """The seat beyond the window for a new request, which then does not stand behind those that wait."""
+        seat = None if self.queue.pending(inference.tenant) else self.seat_beside(inference)
+        if seat is not None:
+            self.queue.pass_by(inference.tenant, inference.rows)
+        return seat
+
+    def seat_beside(self, inference: "Inference") -> Seat | None:
+        """Where no seat has room: the one that a tenant with less than its share may have beyond the window."""
+        if not inference.tenant and not any(seat.rows_of for seat in self.seats):
+            return None
+        queue, rows = self.queue, inference.rows
+        tenant = queue.name(inference.tenant)
+        best, best_load = None, inf
+        for seat in self.seats:
+            load = seat.rows_in_flight / max(1, seat.window_rows)
+            if load < best_load:
+                share = queue.share_among(tenant, seat.tenants)
+                own_rows = seat.rows_by(tenant)
+                if binding.has_room_beside(own_rows, seat.rows_in_flight, seat.window_rows, share, rows):
+                    best, best_load = seat, load
+        if best is not None:
+            inference.tenant = tenant  # one too many is one of those without a name, at the worker too
+        return best
 
     def replicas_changed(self, replies: Replies) -> None:
         """Whatever was shared is over: it may be the answer of a content that is no longer served."""

@@ -84,6 +84,11 @@ class Replica:
         )
         if any(entry.traceparent for entry in batch):
             work.traceparents.extend([entry.traceparent for entry in batch])
+        if any(entry.tenant for entry in batch):
+            work.tenants.extend([entry.tenant for entry in batch])
+            weights = [entry.pool.queue.weight(entry.tenant) for entry in batch]
+            if any(weight != 1 for weight in weights):
+                work.weights.extend(weights)
         return work
 
     def __repr__(self) -> str:

@@ -6,13 +6,14 @@ rows over seconds is its pace, and the sum of paces is the rate at which the que
 
     (rows at replicas + rows ahead in the queue) / rate  +  one batch of its own  +  MARGIN deviations
 
-where the deviation of k batches in a row is sqrt(k) times that of one. A batch that takes much longer than the others
-(a hiccup of the machine) is learned as OUTLIER means, else the margin for it would refuse what is in time after all; a
-replica that has truly become slower is still followed. If this is later than the request is due (its deadline; without
-one the SLO), it is refused, and may come back when the queue has shrunk by as much as it is too late. Refusing what
-would be late anyway keeps goodput near capacity under overload: every second of the runtimes is then spent on answers
-that somebody waits for (compare Zhou et al., "Overload control for scaling WeChat microservices", 2018, which sheds by
-how long requests queue).
+where the deviation of k batches in a row is sqrt(k) times that of one; rows of other tenants that are expected to come
+between count as independent arrivals (their deviation is their square root). A batch that takes much longer than the
+others (a hiccup of the machine) is learned as OUTLIER means, else the margin for it would refuse what is in time after
+all; a replica that has truly become slower is still followed. If this is later than the request is due (its deadline;
+without one the SLO), it is refused, and may come back when the queue has shrunk by as much as it is too late. Refusing
+what would be late anyway keeps goodput near capacity under overload: every second of the runtimes is then spent on
+answers that somebody waits for (compare Zhou et al., "Overload control for scaling WeChat microservices", 2018, which
+sheds by how long requests queue).
 
 Invariants: asked twice it answers the same; nothing is refused while no replica has shown at least LEAST_RUNS
 batches under load; with a shorter queue or more time nobody is refused who was admitted before. It is asked only where
@@ -25,7 +26,7 @@ others.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import hypot, sqrt
 from typing import Final
 
 from serving.policy.cost import RunCost
@@ -54,8 +55,9 @@ class Outlook:
     """One batch."""
 
 
-def outlook(replicas: Sequence[RunCost], rows_ahead: float, rows: int = 1) -> Outlook | None:
-    """For a request of `rows`, behind `rows_ahead` at replicas and in the queue; None while too little was seen."""
+def outlook(replicas: Sequence[RunCost], rows_ahead: float, rows: int = 1, guest_rows: float = 0.0) -> Outlook | None:
+    """For a request of `rows`, behind `rows_ahead` at replicas and in the queue, of which `guest_rows` are expected of
+    other tenants; None while too little was seen."""
     known = [replica for replica in replicas if replica.seen >= LEAST_RUNS and replica.mean_s > 0]
     if not known:
         return None
@@ -63,7 +65,8 @@ def outlook(replicas: Sequence[RunCost], rows_ahead: float, rows: int = 1) -> Ou
     run_s = sum([replica.mean_s for replica in known]) / len(known)
     own_s = max(run_s, rows * len(replicas) / rate)
     ahead_s = rows_ahead / rate
-    deviation_s = max([replica.deviation_s for replica in known]) * sqrt(1 + ahead_s / run_s)
+    runs_s = max([replica.deviation_s for replica in known]) * sqrt(1 + ahead_s / run_s)
+    deviation_s = hypot(runs_s, sqrt(guest_rows) / rate)
     return Outlook(ahead_s + own_s, ahead_s + own_s + MARGIN * deviation_s, run_s)
 
 

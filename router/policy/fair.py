@@ -10,11 +10,14 @@ them, over their weights, differ by at most one request of each (theorem 1 of th
 one tenant is served exactly like a queue without tenants. Tenants are bounded: beyond `max_tenants` that wait at
 once, the rest share one place, as those do that say no name.
 
-What it does not do: charge what was served without waiting (while a replica is free there is nothing to share), or
+A request that goes beyond a window (router/policy/binding.py) passes the queue by, and is charged like one that stood
+in it.
+
+What it does not do: charge what was served while nothing waits (while a replica is free there is nothing to share), or
 order tenants by urgency: priority counts among a tenant's own requests only.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -95,12 +98,16 @@ class FairQueue(Generic[T]):
         entry = tenant.queue.pop()
         _, rows = self._places.pop(entry)
         self._now = tenant.start
-        tenant.start += rows / tenant.weight
-        tenant.between += _MIX_WEIGHT * (self._served - tenant.mark - tenant.between)
-        tenant.size += _MIX_WEIGHT * (rows - tenant.size)
-        tenant.mark = self._served = self._served + rows
+        self._charge(tenant, rows)
         self._left(tenant)
         return entry
+
+    def pass_by(self, tenant: str, rows: int) -> None:
+        """A request of a tenant that has none waiting is served at once, out of turn: it pays all the same."""
+        if self._places:
+            place = self._tenants.get(tenant) or self._place(tenant)
+            place.start, place.mark = max(place.start, self._now), self._served
+            self._charge(place, rows)
 
     def discard(self, entry: T) -> bool:
         """Take it out wherever it stands; False if it is not here."""
@@ -113,27 +120,44 @@ class FairQueue(Generic[T]):
 
     def pending(self, tenant: str) -> int:
         """Requests of this tenant that wait."""
-        place = self._tenants.get(self._name(tenant))
+        place = self._tenants.get(self.name(tenant))
         return len(place.queue) if place is not None else 0
+
+    def weight(self, tenant: str) -> float:
+        return self._shares.weights.get(tenant, 1.0)
+
+    def name(self, tenant: str) -> str:
+        """The tenant, or REST where it would be one too many."""
+        return tenant if tenant in self._tenants or self._has_room(tenant) else REST
+
+    def share_among(self, tenant: str, others: Iterable[str]) -> float:
+        """Its part, 0 to 1, among these and all that wait."""
+        names = {tenant, *others, *[name for name, one in self._tenants.items() if one.queue]}
+        return self.weight(tenant) / sum([self.weight(name) for name in names])
 
     def share(self, tenant: str) -> float:
         """Its part of the service if it waits too, 0 to 1."""
-        place = self._tenants.get(self._name(tenant))
+        place = self._tenants.get(self.name(tenant))
         if place is not None and place.queue:
             return place.weight / self._weight
-        weight = self._weight_of(tenant)
+        weight = self.weight(tenant)
         return weight / (self._weight + weight)
 
-    def rows_ahead(self, tenant: str, *, priority: int, due: float) -> float:
-        """Rows that are served before a request pushed now: its tenant's own, and of each other's what fair sharing
-        lets through meanwhile, at most all that it has. Where others took more than that lately, because they come
-        again and again, as much as they took."""
-        place = self._tenants.get(self._name(tenant))
-        own = place.queue.rows_ahead(priority=priority, due=due) if place is not None else 0
+    def own_rows_ahead(self, tenant: str, *, priority: int, due: float) -> int:
+        """Rows of this tenant that are served before a request of it pushed now."""
+        place = self._tenants.get(self.name(tenant))
+        return place.queue.rows_ahead(priority=priority, due=due) if place is not None else 0
+
+    def rows_ahead(self, tenant: str, *, priority: int, due: float, at_replicas: int = 0) -> float:
+        """Rows that are served before a request pushed now: its tenant's own (those `at_replicas` too), and of each
+        other's what fair sharing lets through meanwhile, at most all that it has. Where others took more than that
+        lately, because they come again and again, as much as they took."""
+        place = self._tenants.get(self.name(tenant))
+        own = at_replicas + self.own_rows_ahead(tenant, priority=priority, due=due)
         if len(self._tenants) == (place is not None):
             return own
         mixed = own * (1 + place.between / place.size) if place is not None and place.size else own
-        weight = place.weight if place is not None else self._weight_of(tenant)
+        weight = place.weight if place is not None else self.weight(tenant)
         others = [one for one in self._tenants.values() if one is not place]
         return max(mixed, own + sum([min(one.queue.rows, (own + 1) * one.weight / weight) for one in others]))
 
@@ -144,22 +168,22 @@ class FairQueue(Generic[T]):
                 best = tenant
         return best
 
-    def _name(self, tenant: str) -> str:
-        return tenant if tenant in self._tenants or self._has_room(tenant) else REST
+    def _charge(self, tenant: _Tenant[T], rows: int) -> None:
+        tenant.start += rows / tenant.weight
+        tenant.between += _MIX_WEIGHT * (self._served - tenant.mark - tenant.between)
+        tenant.size += _MIX_WEIGHT * (rows - tenant.size)
+        tenant.mark = self._served = self._served + rows
 
     def _has_room(self, tenant: str) -> bool:
         return len(self._tenants) < self._shares.max_tenants or tenant in self._shares.weights
 
-    def _weight_of(self, tenant: str) -> float:
-        return self._shares.weights.get(tenant, 1.0)
-
     def _place(self, tenant: str) -> _Tenant[T]:
         for name in [name for name, one in self._tenants.items() if not one.queue and one.start <= self._now]:
             del self._tenants[name]
-        name = self._name(tenant)
+        name = self.name(tenant)
         place = self._tenants.get(name)
         if place is None:
-            place = self._tenants[name] = _Tenant(self._weight_of(name))
+            place = self._tenants[name] = _Tenant(self.weight(name))
         return place
 
     def _left(self, tenant: _Tenant[T]) -> None:

@@ -1,8 +1,9 @@
 """Which waiting requests run next, together, and when.
 
 The model: one runtime per model version runs one batch at a time. Whenever it is free it takes what waits, most urgent
-first (priority, then deadline, then arrival), up to `max_batch_rows`. Under load batches grow by themselves while the
-runtime is busy, so waiting on purpose is off by default. With `max_wait_s` > 0 a batch that is not full waits, but
+first (priority, then deadline, then arrival), up to `max_batch_rows`; where requests name tenants, these take turns
+first, and urgency orders what is inside a tenant (serving/policy/turns.py). Under load batches grow by themselves while
+the runtime is busy, so waiting on purpose is off by default. With `max_wait_s` > 0 a batch that is not full waits, but
 never longer than `max_wait_s` after its oldest request came, never so long that the expected run would end in the
 second half of any member's time (its deadline's, or the SLO's where that is nearer), and not at all while other
 requests wait that could not join it. Nor where the cost of runs says that waiting does not pay: to wait for the next
@@ -12,9 +13,12 @@ newcomer one fixed cost less the gap; so it pays while `base > gap + n * (gap + 
 With an SLO a batch grows no larger than can be run in half of it, because a request may have to wait for one such run
 before its own. Where even one row takes longer than that, size is not what breaks the SLO and batches grow freely.
 
+A run that several tenants share is no larger than makes rows cheap (useful_batch_rows, serving/policy/credit.py):
+it costs a twentieth of the rate at most, and whoever comes next waits less.
+
 Invariants: a run holds at most `max_batch_rows` rows, but for a single request (which was checked on arrival); only
 requests of one group share a run (equal shapes beyond the rows; a request to be run alone has a group of its own);
-the most urgent request is always in the run, so nothing starves behind those that fit better; expired requests are
+the first in that order is always in the run, so nothing starves behind those that fit better; expired requests are
 dropped before anything else. `decide` changes nothing: asked twice with the same snapshot it answers the same.
 
 What it does not do: choose `max_wait_s`, or trade one model's latency against another's.
@@ -27,6 +31,8 @@ from operator import attrgetter
 from typing import Final, Generic, TypeVar
 
 from serving.policy.cost import RunCost
+from serving.policy.credit import useful_batch_rows
+from serving.policy.turns import Turns
 from serving.spec import DEFAULT_PRIORITY
 
 """Rank of a request that states none (0); 1 is the most urgent."""
@@ -37,15 +43,26 @@ _URGENCY: Final = attrgetter("urgency")
 class Waiting:
     """A request as the policy sees it. Times are seconds of one clock; plain slots because one is made per request."""
 
-    __slots__ = ("arrived", "deadline", "group", "rows", "urgency")
+    __slots__ = ("arrived", "deadline", "group", "rows", "tenant", "urgency", "weight")
 
     def __init__(
-        self, *, seq: int, rows: int, deadline: float, arrived: float, priority: int = 0, group: object = None
+        self,
+        *,
+        seq: int,
+        rows: int,
+        deadline: float,
+        arrived: float,
+        priority: int = 0,
+        group: object = None,
+        tenant: str = "",
+        weight: float = 1.0,
     ) -> None:
         self.rows = rows
         self.deadline = deadline
         self.arrived = arrived
         self.group = group
+        self.tenant = tenant
+        self.weight = weight
         self.urgency = (priority or DEFAULT_PRIORITY, deadline, seq)
 
 
@@ -85,6 +102,8 @@ class Snapshot(Generic[W]):
     """What runs take; None = nothing is known, and waiting is taken to pay."""
     gap_s: float = 0.0
     """Expected seconds between two requests."""
+    turns: Turns | None = None
+    """What tenants had lately; None = no request names one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +142,12 @@ def decide(snapshot: Snapshot[W], limits: Limits, now: float) -> Run[W] | Drop[W
     if snapshot.busy or not snapshot.waiting:
         return IDLE
     most_rows = within_slo(limits, snapshot.cost) if snapshot.cost is not None else limits.max_batch_rows
-    batch = _most_urgent(sorted(snapshot.waiting, key=_URGENCY), limits.batched, most_rows)
+    ordered: Sequence[W] = sorted(snapshot.waiting, key=_URGENCY)
+    if snapshot.turns is not None:
+        ordered = snapshot.turns.order(ordered)
+        if snapshot.cost is not None and snapshot.turns.several(ordered):
+            most_rows = useful_batch_rows(most_rows, snapshot.cost)
+    batch = _first_of(ordered, limits.batched, most_rows)
     if limits.max_wait_s > 0 and len(batch) == len(snapshot.waiting):
         at = _latest_start(batch, limits, snapshot, most_rows)
         if at > now:
@@ -131,7 +155,7 @@ def decide(snapshot: Snapshot[W], limits: Limits, now: float) -> Run[W] | Drop[W
     return Run(batch)
 
 
-def _most_urgent(ordered: Sequence[W], batched: bool, most_rows: int) -> list[W]:
+def _first_of(ordered: Sequence[W], batched: bool, most_rows: int) -> list[W]:
     first = ordered[0]
     if not batched:
         return [first]

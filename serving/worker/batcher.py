@@ -17,6 +17,7 @@ from typing import Final
 from serving.errors import Cancelled, DeadlineExceeded, DodonaError, InternalError, ModelFailed
 from serving.policy.batching import Drop, Limits, Run, Snapshot, WaitUntil, decide
 from serving.policy.cost import RunCost
+from serving.policy.turns import Turns
 from serving.worker.job import DONE, RUNNING, WAITING, Job, Outcome
 from serving.worker.predictor import Answered
 from serving.worker.request import DecodedRequest
@@ -59,6 +60,7 @@ class Batcher:
         self._running: list[Job] = []
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
+        self._turns: Turns | None = None
         self._gap_s = 0.0
         self._came_at = 0.0
         self._idle = asyncio.Event()
@@ -74,6 +76,8 @@ class Batcher:
 
     def submit(self, job: Job) -> None:
         self._waiting.append(job)
+        if job.tenant and self._turns is None:
+            self._turns = Turns(self._limits.max_batch_rows)
         if self._limits.max_wait_s:
             if self._came_at:
                 self._gap_s += _GAP_WEIGHT * (job.arrived - self._came_at - self._gap_s)
@@ -108,7 +112,8 @@ class Batcher:
             self._timer.cancel()
             self._timer = None
         now = self._clock()
-        action = decide(Snapshot(self._waiting, bool(self._running), self._cost, self._gap_s), self._limits, now)
+        snapshot = Snapshot(self._waiting, bool(self._running), self._cost, self._gap_s, self._turns)
+        action = decide(snapshot, self._limits, now)
         if isinstance(action, Run):
             self._start(action.batch, now)
         elif isinstance(action, Drop):
@@ -135,6 +140,8 @@ class Batcher:
             job.started = now
             job.state = RUNNING
         self._running = batch
+        if self._turns is not None:
+            self._turns.ran(batch)
         requests = [job.request for job in batch]
         rows = sum([job.rows for job in batch])
         if self._cost.seen and self._cost.expected_s(rows) < self._inline_below_s:

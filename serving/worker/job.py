@@ -46,9 +46,18 @@ class Job(Waiting):
         priority: int = 0,
         request_id: str = "",
         decode_s: float = 0.0,
+        tenant: str = "",
+        weight: float = 1.0,
     ) -> None:
         super().__init__(
-            seq=seq, rows=request.rows, deadline=deadline, arrived=arrived, priority=priority, group=request.shapes
+            seq=seq,
+            rows=request.rows,
+            deadline=deadline,
+            arrived=arrived,
+            priority=priority,
+            group=request.shapes,
+            tenant=tenant,
+            weight=weight,
         )
         self.number = number
         self.handle = handle

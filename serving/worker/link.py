@@ -127,19 +127,25 @@ class WorkerLink:
         ids = work.ids
         priorities = work.priorities or [0] * len(ids)
         request_ids = work.request_ids or [""] * len(ids)
-        columns = (work.handles, work.sizes, work.timeout_us, priorities, request_ids)
+        tenants = work.tenants or [""] * len(ids)
+        weights = work.weights or [1.0] * len(ids)
+        columns = (work.handles, work.sizes, work.timeout_us, priorities, request_ids, tenants, weights)
         if any(len(column) != len(ids) for column in columns):
             raise LinkError("columns of a work frame differ in length")
+        if work.weights and not min(work.weights) > 0:
+            raise LinkError("a tenant's weight must be above 0")
         refused: dict[int, list[tuple[int, DodonaError]]] = {}
         versions, jobs = self._host.versions, self._jobs
         now = monotonic()
-        for number, handle, message, timeout_us, priority, request_id in zip(
+        for number, handle, message, timeout_us, priority, request_id, tenant, weight in zip(
             ids,
             work.handles,
             cut(payload, work.sizes),
             work.timeout_us,
             priorities,
             request_ids,
+            tenants,
+            weights,
             strict=True,
         ):
             version = versions.get(handle)
@@ -162,6 +168,8 @@ class WorkerLink:
                 priority=priority,
                 request_id=request_id,
                 decode_s=decoded - now,
+                tenant=tenant,
+                weight=weight,
             )
             now = decoded
             jobs[number] = job
