@@ -12,6 +12,7 @@ from router.link.peers import Peers
 from router.metrics import RouterMetrics
 from router.policy.fair import Shares
 from router.settings import RouterSettings
+from router.shared_memory import SharedRegions
 
 
 def compose(
@@ -28,4 +29,5 @@ def compose(
     dispatcher = Dispatcher(catalogue, gate, clock=clock, call_at=call_at)
     operators = Operators()
     peers = Peers(catalogue, dispatcher, operators, metrics)
-    return Core(settings, catalogue, dispatcher, operators, peers, metrics, clock, started_at=clock())
+    regions = SharedRegions(settings)
+    return Core(settings, catalogue, dispatcher, operators, peers, regions, metrics, clock, started_at=clock())
