@@ -93,16 +93,18 @@ class Hello(_message.Message):
     def __init__(self, protocol_version: _Optional[int] = ..., role: _Optional[_Union[Role, str]] = ..., name: _Optional[str] = ..., framework: _Optional[str] = ..., device: _Optional[str] = ..., interpreter: _Optional[str] = ..., token: _Optional[str] = ..., metrics_address: _Optional[str] = ..., pid: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("protocol_version", "router", "heartbeat_interval_s", "max_frame_bytes")
+    __slots__ = ("protocol_version", "router", "heartbeat_interval_s", "max_frame_bytes", "shared_memory")
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     ROUTER_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_INTERVAL_S_FIELD_NUMBER: _ClassVar[int]
     MAX_FRAME_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHARED_MEMORY_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     router: str
     heartbeat_interval_s: float
     max_frame_bytes: int
-    def __init__(self, protocol_version: _Optional[int] = ..., router: _Optional[str] = ..., heartbeat_interval_s: _Optional[float] = ..., max_frame_bytes: _Optional[int] = ...) -> None: ...
+    shared_memory: str
+    def __init__(self, protocol_version: _Optional[int] = ..., router: _Optional[str] = ..., heartbeat_interval_s: _Optional[float] = ..., max_frame_bytes: _Optional[int] = ..., shared_memory: _Optional[str] = ...) -> None: ...
 
 class TensorSpec(_message.Message):
     __slots__ = ("name", "datatype", "shape", "columns", "labels", "refuses_nan")

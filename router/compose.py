@@ -13,6 +13,7 @@ from router.metrics import RouterMetrics
 from router.policy.fair import Shares
 from router.policy.replies import Replies
 from router.settings import RouterSettings
+from router.shared_memory import SharedRegions
 
 
 def compose(
@@ -31,4 +32,5 @@ def compose(
     dispatcher = Dispatcher(catalogue, gate, clock=clock, call_at=call_at)
     operators = Operators()
     peers = Peers(catalogue, dispatcher, operators, metrics)
-    return Core(settings, catalogue, dispatcher, operators, peers, metrics, clock, started_at=clock())
+    regions = SharedRegions(settings)
+    return Core(settings, catalogue, dispatcher, operators, peers, regions, metrics, clock, started_at=clock())

@@ -12,6 +12,7 @@ from router.link.peers import Peers
 from router.metrics import RouterMetrics
 from router.pool import Pool
 from router.settings import RouterSettings
+from router.shared_memory import SharedRegions
 from serving.spec import State
 
 _STARTING = (State.LOADING,)
@@ -24,6 +25,7 @@ class Core:
     dispatcher: Dispatcher
     operators: Operators
     peers: Peers
+    shared_memory: SharedRegions
     metrics: RouterMetrics
     clock: Callable[[], float]
     """Event-loop time, seconds."""

@@ -62,12 +62,15 @@ class Router:
             settings.tls,
             patience=Patience.of(settings.rest),
         )
-        self._link = LinkServer(settings.name, settings.link, self.core.peers, monotonic)
+        self._link = LinkServer(
+            settings.name, settings.link, self.core.peers, monotonic, self.core.shared_memory.folder
+        )
         self._metrics_server: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         """Raises OSError naming the address that could not be bound."""
         settings, listeners = self._settings, self.core.listeners
+        self.core.shared_memory.start()
         with _naming("link.address", settings.link.address):
             listeners["link"] = await self._link.start()
         with _naming("metrics_port", settings.metrics_port):
@@ -98,6 +101,7 @@ class Router:
         self.core.dispatcher.drain(idle.set)
         await asyncio.gather(self._front.drain(grace_s), self._rest.drain(grace_s), self._settled(idle, grace_s))
         await self._link.stop()
+        self.core.shared_memory.close()
         self._metrics_server()
         log.info("router stopped")
 

@@ -104,6 +104,19 @@ class Fairness(Settings):
     """Tenants of one model version told apart while they wait; further ones share a place."""
 
 
+class SharedMemory(Settings):
+    """System shared memory: callers on this machine pass tensors by name."""
+
+    enabled: Literal["auto"] | bool = "auto"
+    """Whether callers may have any shared memory object that the server's user may open read and written; auto = where
+    `router.host` lets only this machine's callers in."""
+    max_regions: PositiveInt = 256
+    """Regions registered at once; workers hold a descriptor for each that is used."""
+    registry: str = ""
+    """Routers of one machine that share callers share registrations by this name; empty = by the folder of their link's
+    unix socket, or by the address that callers dial where the link is TCP."""
+
+
 class Tls(Settings):
     certificate: str = ""
     """PEM file with the certificate chain; empty = no TLS."""
@@ -152,6 +165,7 @@ class RouterSettings(Settings):
     rest: Rest = Rest()
     admission: Admission = Admission()
     fairness: Fairness = Fairness()
+    shared_memory: SharedMemory = SharedMemory()
     link: Link = Link()
 
     @model_validator(mode="after")

@@ -63,6 +63,18 @@ class ModelNotFound(DodonaError):
     status = Status.NOT_FOUND
 
 
+class RegionNotFound(DodonaError):
+    """No region of shared memory of that name is registered."""
+
+    status = Status.NOT_FOUND
+
+
+class AlreadyRegistered(DodonaError):
+    """The name is taken, maybe by another caller."""
+
+    status = Status.ALREADY_EXISTS
+
+
 class Unauthenticated(DodonaError):
     status = Status.UNAUTHENTICATED
 
@@ -142,6 +154,7 @@ _BY_STATUS: dict[Status, type[DodonaError]] = {
         InternalError,
         InvalidRequest,
         ModelNotFound,
+        AlreadyRegistered,
         Unauthenticated,
         PermissionDenied,
         Shed,

@@ -21,6 +21,7 @@ ALLOWED = {
         "serving.metrics",
         "serving.policy.cost",
         "serving.settings",
+        "serving.shared_memory.registry",
         "serving.spec",
         "serving.status",
         "serving.tensors",

@@ -11,6 +11,7 @@ import re
 import shutil
 import sys
 import sysconfig
+from pathlib import Path
 
 from loadtests.peers.peer import NUMERICS, SERVED, Launch, Peer, Scene
 
@@ -26,6 +27,12 @@ dynamic_batching {{ }}
 
 
 def launch(scene: Scene) -> Launch:
+    config = CONFIG.format(model=scene.model, outputs=scene.outputs)
+    return launch_model(scene, config, SERVED / "triton_model.py", SERVED / "trees.py")
+
+
+def launch_model(scene: Scene, config: str, model_file: Path, *beside: Path) -> Launch:
+    """Serve one model of the Python backend; `beside`: modules that it imports."""
     wheel = scene.environment.site / "pytriton" / "tritonserver"
     backend = scene.folder / "backends" / "python"
     shutil.copytree(wheel / "backends" / "python", backend)
@@ -33,9 +40,10 @@ def launch(scene: Scene) -> Launch:
     shutil.copy(wheel / "python_backend_stubs" / version / "triton_python_backend_stub", backend)
     model = scene.folder / "models" / scene.model
     (model / "1").mkdir(parents=True)
-    (model / "config.pbtxt").write_text(CONFIG.format(model=scene.model, outputs=scene.outputs))
-    shutil.copy(SERVED / "triton_model.py", model / "1" / "model.py")
-    shutil.copy(SERVED / "trees.py", model / "1")
+    (model / "config.pbtxt").write_text(config)
+    shutil.copy(model_file, model / "1" / "model.py")
+    for module in beside:
+        shutil.copy(module, model / "1")
     libraries = (scene.environment.site / "nvidia_pytriton.libs", sysconfig.get_config_var("LIBDIR"))
     return Launch(
         [

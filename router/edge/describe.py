@@ -12,7 +12,7 @@ from serving.spec import Signature, TensorSpec, version_key
 
 SERVER_NAME: Final = "dodona"
 
-# Only what works. Shared memory, traces, log settings and sequences are refused (docs/reference/protocol.md).
+# Only what works. CUDA shared memory, traces, log settings and sequences are refused (docs/reference/protocol.md).
 EXTENSIONS: Final = (
     "classification",
     "model_repository",
@@ -39,8 +39,8 @@ def server_version() -> str:
 
 def server_metadata(core: Core) -> inference_pb2.ServerMetadataResponse:
     """Name, version and the extensions that work."""
-    del core  # one signature for all descriptions
-    return inference_pb2.ServerMetadataResponse(name=SERVER_NAME, version=server_version(), extensions=EXTENSIONS)
+    extensions = [*EXTENSIONS, "system_shared_memory"] if core.shared_memory.offered else EXTENSIONS
+    return inference_pb2.ServerMetadataResponse(name=SERVER_NAME, version=server_version(), extensions=extensions)
 
 
 def model_metadata(core: Core, name: str, version: str = "") -> inference_pb2.ModelMetadataResponse:

@@ -4,9 +4,9 @@ from typing import Final
 
 from serving.errors import Unimplemented
 
-SHARED_MEMORY: Final = (
-    "shared memory is not offered: caller, router and worker need not share a machine",
-    "send the tensors themselves, raw or binary",
+CUDA_SHARED_MEMORY: Final = (
+    "CUDA shared memory is not offered: tensors are taken from and put into main memory",
+    "use system shared memory, or send the tensors themselves",
 )
 TRACE: Final = (
     "changing trace settings over the wire is not offered",

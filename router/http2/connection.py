@@ -71,7 +71,7 @@ class Connection:
         self._largest_simple = PREFIX_BYTES + limits.max_message_bytes
         self._counters = counters
         self._events: list[Event] = []
-        self._inbox = Inbox()
+        self._inbox = Inbox(self._largest)
         self._table = StreamTable()
         self._sender = Sender(limits)
         self._intake = Intake(limits, self._sender, self._events)
@@ -108,25 +108,27 @@ class Connection:
             return events
         self._now = self._opener.now = now
         try:
-            if self._inbox or not self._inbox.prefaced:
-                received = self._join(received)
-            self._read(received)
+            start = self._join(received) if self._inbox or not self._inbox.prefaced else 0
+            self._read(received, start)
         except RemoteError as error:
             self._fail(error)
         return events
 
-    def _join(self, received: bytes) -> bytes:
+    def _join(self, received: bytes) -> int:
+        """Read the frame, or the preface, that began earlier; returns where the next one begins."""
         greeted = self._inbox.prefaced
-        received = self._inbox.join(received)
+        frame, start = self._inbox.join(received)
         if self._inbox.prefaced and not greeted:
             # Not earlier: a peer that speaks HTTP/1 gets an answer it can read.
             self._sender.control(greeting(self._limits))
-        return received
+        if frame:
+            self._read(frame, 0)
+        return start
 
-    def _read(self, received: bytes) -> None:
-        """Read every whole frame; keep the rest for `_join`."""
+    def _read(self, received: bytes, start: int) -> None:
+        """Read every whole frame from `start`; keep the rest for `_join`."""
         opener = self._opener
-        start, end = 0, len(received)
+        end = len(received)
         need = HEAD_BYTES
         while end - start >= HEAD_BYTES:
             word, flags, stream_id = HEAD.unpack_from(received, start)

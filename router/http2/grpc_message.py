@@ -1,10 +1,12 @@
 """gRPC's message framing inside DATA: one flag byte, four of length, the message, perhaps gzipped.
 
-A partial message is kept in one bytearray, so that a peer that sends a byte at a time costs no more memory than one
-that does not. Compressed messages are kept as they came and inflated, within bounds, only when they are taken.
+A partial message is kept in one growing buffer, so that a peer that sends a byte at a time costs no more memory than
+one that does not; once whole, that buffer is the message, without another copy. Compressed messages are kept as they
+came and inflated, within bounds, only when they are taken.
 """
 
 import zlib
+from io import BytesIO
 from struct import Struct
 from typing import Final
 
@@ -22,42 +24,56 @@ Packed = tuple[int, bytes]
 class MessageReader:
     """Cuts the bytes of one call into messages."""
 
-    __slots__ = ("_buffer", "_max_message_bytes", "_need")
+    __slots__ = ("_body", "_flag", "_length", "_max_message_bytes", "_missing", "_prefix")
 
     def __init__(self, max_message_bytes: int) -> None:
-        self._buffer = bytearray()
-        self._need = PREFIX_BYTES
+        self._prefix = b""
+        self._body: BytesIO | None = None
+        self._flag = self._length = self._missing = 0
         self._max_message_bytes = max_message_bytes
 
     def feed(self, payload: memoryview) -> list[Packed]:
         """The messages complete by now. Raises TooLarge, InvalidRequest."""
-        buffer = self._buffer
-        buffer += payload
         messages: list[Packed] = []
-        start = 0
-        while len(buffer) - start >= self._need:
-            flag, length = PREFIX.unpack_from(buffer, start)
-            self._need = PREFIX_BYTES + self._checked(flag, length)
-            stop = start + self._need
-            if stop > len(buffer):
-                break
-            with memoryview(buffer) as view:
-                messages.append((flag, bytes(view[start + PREFIX_BYTES : stop])))
+        start, end = 0, len(payload)
+        while True:
+            if self._body is None:
+                stop = start + PREFIX_BYTES - len(self._prefix)
+                self._prefix += payload[start:stop]
+                if stop > end:
+                    return messages
+                start = stop
+                self._begin()
+            body = self._body
+            stop = start + self._missing
+            if body is None:  # nothing of it has come before
+                if stop <= end:
+                    messages.append((self._flag, bytes(payload[start:stop])))
+                    start = stop
+                    continue
+                body = self._body = BytesIO()
+            body.write(payload[start:stop])
+            if stop > end:
+                self._missing = stop - end
+                return messages
+            messages.append((self._flag, body.getvalue()))
+            self._body = None
             start = stop
-            self._need = PREFIX_BYTES
-        if start:
-            del buffer[:start]
-        return messages
+
+    def _begin(self) -> None:
+        flag, length = PREFIX.unpack(self._prefix)
+        self._prefix = b""
+        self._flag = flag
+        self._length = self._missing = self._checked(flag, length)
 
     def finish(self) -> None:
         """The caller has sent all. Raises InvalidRequest if it ended within a message."""
-        have = len(self._buffer)
-        if not have:
-            return
-        if have < PREFIX_BYTES:
-            fault = f"the request ends after {have} of the {PREFIX_BYTES} bytes of a message prefix"
+        if self._body is not None:
+            fault = f"the request ends after {self._length - self._missing} of {self._length} message bytes"
+        elif self._prefix:
+            fault = f"the request ends after {len(self._prefix)} of the {PREFIX_BYTES} bytes of a message prefix"
         else:
-            fault = f"the request ends after {have - PREFIX_BYTES} of {self._need - PREFIX_BYTES} message bytes"
+            return
         raise InvalidRequest(fault, field="message", remedy="the gRPC frame is truncated, send it in full")
 
     def _checked(self, flag: int, length: int) -> int:

@@ -118,6 +118,7 @@ class Connection(asyncio.Protocol):
             router=self._server.name,
             heartbeat_interval_s=settings.heartbeat_interval_s,
             max_frame_bytes=settings.max_frame_bytes,
+            shared_memory=self._server.shared_memory,
         )
         self.write(encode(link_pb2.Envelope(welcome=welcome)))
         log.info("peer joined", extra={"peer": hello.name, "framework": hello.framework, "peer_pid": hello.pid})
@@ -157,7 +158,11 @@ class Connection(asyncio.Protocol):
 
 
 class LinkServer:
-    def __init__(self, name: str, settings: Link, peers: Peers, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, name: str, settings: Link, peers: Peers, clock: Callable[[], float], shared_memory: str = ""
+    ) -> None:
+        """`shared_memory`: what workers are told of it, see Welcome."""
+        self.shared_memory = shared_memory
         self.name = name
         self.settings = settings
         self.peers = peers

@@ -13,7 +13,8 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from protos import inference_pb2
-from serving.errors import InvalidRequest, Unimplemented
+from serving.errors import InvalidRequest
+from serving.shared_memory.regions import NOWHERE, Regions, Span
 from serving.spec import NUMPY_DTYPES, Signature
 from serving.tensors import dtype_of, from_contents, from_raw, shape_matches, to_raw
 from serving.wire import field_bytes
@@ -27,6 +28,7 @@ _RESPONSE_ID: Final = 3
 _MAX_EMPTY_EXTENTS: Final = 2**31
 
 _Input = inference_pb2.ModelInferRequest.InferInputTensor
+_Content = bytes | Span | None
 
 
 class Decoder:
@@ -48,21 +50,22 @@ class Decoder:
         plain = self._fixed and all(tensor.datatype != "BYTES" for tensor in signature.inputs)
         self._fronts = Fronts(signature) if plain and signature.inputs else None
 
-    def decode(self, message: bytes) -> DecodedRequest:
-        """`message` is a serialised ModelInferRequest. Raises InvalidRequest, Unimplemented."""
+    def decode(self, message: bytes, regions: Regions = NOWHERE) -> DecodedRequest:
+        """`message` is a serialised ModelInferRequest, `regions` the shared memory it may name. Raises InvalidRequest,
+        RegionNotFound, Unimplemented."""
         fronts = self._fronts
         if fronts is None:
-            return self._parse(message)
+            return self._parse(message, regions)
         request = fronts.find(message)
         if request is None:
-            request = self._parse(message)
-            if request.rows == 1:
+            request = self._parse(message, regions)
+            if request.rows == 1 and not request.shared:
                 fronts.keep(message, request)
         elif self._any_checked:
             self._check_parts(request)
         return request
 
-    def _parse(self, message: bytes) -> DecodedRequest:
+    def _parse(self, message: bytes, regions: Regions) -> DecodedRequest:
         try:
             request = inference_pb2.ModelInferRequest.FromString(message)
         except DecodeError:
@@ -72,14 +75,14 @@ class Decoder:
             ) from None
         tensors = list(request.inputs)
         places = self._match(tensors)
-        raws = self._raws(request, tensors)
+        contents = self._contents(request, tensors, regions)
         parts: list[Part] = [b""] * len(places)
         shapes: list[tuple[int, ...]] = [()] * len(places)
         for index, (place, tensor) in enumerate(zip(places, tensors, strict=True)):
             shapes[place] = self._shape(index, place, tensor)
-            parts[place] = self._part(index, place, tensor, raws[index] if raws else None)
+            parts[place] = self._part(index, place, tensor, contents[index])
         rows = self._rows(places, shapes) if self._signature.batched and places else 1
-        outputs = wanted_outputs(request.outputs, self._signature) if request.outputs else None
+        outputs = wanted_outputs(request.outputs, self._signature, regions) if request.outputs else None
         explain = bool(request.parameters) and request.parameters["explain_runtime"].bool_param
         if explain and outputs is None:
             outputs = tuple(WantedOutput(place) for place in range(len(self._signature.outputs)))
@@ -90,6 +93,7 @@ class Decoder:
             id_field=field_bytes(_RESPONSE_ID, request.id.encode()),
             outputs=outputs,
             explain=explain,
+            shared=outputs is not None and any(output.span is not None for output in outputs),
         )
 
     def _match(self, tensors: Sequence[_Input]) -> Sequence[int]:
@@ -116,29 +120,34 @@ class Decoder:
             raise InvalidRequest(f"missing {', '.join(missing)}", field="inputs", remedy="send every input")
         return places
 
-    def _raws(self, request: inference_pb2.ModelInferRequest, tensors: Sequence[_Input]) -> Sequence[bytes]:
-        """The raw contents, one for each input; empty if the request has typed contents."""
+    def _contents(
+        self, request: inference_pb2.ModelInferRequest, tensors: Sequence[_Input], regions: Regions
+    ) -> "list[_Content]":
+        """What each input's elements are in; the raw contents are those of the inputs that are not in shared memory."""
         raws = request.raw_input_contents
+        contents: list[_Content] = [None] * len(tensors)
+        sent = 0
         for index, tensor in enumerate(tensors):
-            if "shared_memory_region" in tensor.parameters:
-                raise Unimplemented(
-                    "tensors in shared memory are not supported",
-                    field=f"inputs[{index}].parameters.shared_memory_region",
-                    remedy="send the tensor itself",
-                )
-            if raws and tensor.HasField("contents"):
+            span = regions.span_of(tensor.parameters, f"inputs[{index}]") if tensor.parameters else None
+            if tensor.HasField("contents") and (raws or span is not None):
                 raise InvalidRequest(
-                    "typed contents and raw_input_contents are both set",
+                    f"typed contents and {'raw_input_contents' if span is None else 'shared memory'} are both set",
                     field=f"inputs[{index}].contents",
-                    remedy="send all inputs raw, or all typed",
+                    remedy="send all inputs raw, or all typed" if span is None else "send one of the two",
                 )
-        if raws and len(raws) != len(tensors):
+            if span is not None:
+                contents[index] = span
+            elif raws:
+                contents[index] = raws[sent] if sent < len(raws) else b""
+                sent += 1
+        if raws and len(raws) != sent:
+            shared = sum(isinstance(content, Span) for content in contents)
             raise InvalidRequest(
-                f"{len(raws)} raw contents for {len(tensors)} inputs",
+                f"{len(raws)} raw contents for {sent} inputs" + (f" and {shared} in shared memory" if shared else ""),
                 field="raw_input_contents",
                 remedy="send one for each input, in the order of the inputs",
             )
-        return raws
+        return contents
 
     def _shape(self, index: int, place: int, tensor: _Input) -> tuple[int, ...]:
         spec = self._signature.inputs[place]
@@ -168,12 +177,22 @@ class Decoder:
             )
         return shape
 
-    def _part(self, index: int, place: int, tensor: _Input, raw: bytes | None) -> Part:
+    def _part(self, index: int, place: int, tensor: _Input, raw: "_Content") -> Part:
         spec = self._signature.inputs[place]
+        if isinstance(raw, Span):
+            if spec.datatype != "BYTES" and raw.size != prod(tensor.shape) * spec.dtype.itemsize:
+                raise InvalidRequest(
+                    f"{raw.size} bytes, but shape {list(tensor.shape)} of {spec.datatype} needs"
+                    f" {prod(tensor.shape) * spec.dtype.itemsize}",
+                    field=f"inputs[{index}].parameters.shared_memory_byte_size",
+                    remedy="send the size of the tensor, not of the region",
+                )
+            if spec.datatype != "BYTES" and not self._checked[place]:
+                return raw
+            raw = raw.read()  # what is checked must be what is run
         field = f"inputs[{index}]" if raw is None else f"raw_input_contents[{index}]"
         if raw is None or spec.datatype == "BYTES":
-            contents = tensor.shape
-            array = from_contents(tensor, field) if raw is None else from_raw(raw, "BYTES", contents, field)
+            array = from_contents(tensor, field) if raw is None else from_raw(raw, "BYTES", tensor.shape, field)
             part = array if spec.datatype == "BYTES" else to_raw(array)
         else:
             needed = prod(tensor.shape) * NUMPY_DTYPES[spec.datatype].itemsize

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protos import inference_pb2
-from serving.errors import ModelFailed
+from serving.errors import DodonaError, ModelFailed
 from serving.runtimes.base import Arrays
 from serving.spec import ModelSpec, Signature, TensorSpec
 from serving.tensors import shape_matches, to_raw
 from serving.wire import field_bytes, head
 from serving.worker.classes import top_classes
 from serving.worker.request import DecodedRequest, WantedOutput
+from serving.worker.shared_outputs import encode_shared
 
 _MODEL_NAME, _MODEL_VERSION, _OUTPUTS, _RAW = 1, 2, 5, 6
 _MAX_TEMPLATES: Final = 4096
@@ -49,12 +50,14 @@ class Encoder:
         self._fixed = [tensor.datatype != "BYTES" for tensor in signature.outputs]
         self._plain = signature.batched and all(self._fixed)
 
-    def encode(self, requests: Sequence[DecodedRequest], outputs: Arrays, runtime: str = "") -> list[bytes]:
-        """One serialised ModelInferResponse a request; who asked is told the `runtime`. Raises ModelFailed if
-        the outputs are not as announced."""
+    def encode(
+        self, requests: Sequence[DecodedRequest], outputs: Arrays, runtime: str = ""
+    ) -> "list[bytes | DodonaError]":
+        """One serialised ModelInferResponse a request, or why its outputs could not go to shared memory; who asked is
+        told the `runtime`. Raises ModelFailed if the outputs are not as announced."""
         columns = self._columns(outputs, sum([request.rows for request in requests]))
         extents = tuple([column.extents for column in columns])
-        responses: list[bytes] = []
+        responses: list[bytes | DodonaError] = []
         start = 0
         for request in requests:
             end = start + request.rows
@@ -65,8 +68,12 @@ class Encoder:
                     pieces += (raw_head, column.raw[start * column.row_bytes : end * column.row_bytes])
                 responses.append(b"".join(pieces))
             else:
-                response = self._encode_slowly(request, columns, extents, start, end)
-                responses.append(response + _explanation(runtime) if request.explain else response)
+                try:
+                    response = self._encode_slowly(request, columns, extents, start, end)
+                except DodonaError as error:  # this caller's shared memory; its neighbours get their answers
+                    responses.append(error)
+                else:
+                    responses.append(response + _explanation(runtime) if request.explain else response)
             start = end
         return responses
 
@@ -114,12 +121,20 @@ class Encoder:
     ) -> bytes:
         """With chosen outputs, classes, texts, or no batch."""
         wanted = self._all if request.outputs is None else request.outputs
+        arrays = [columns[output.index].array for output in wanted]
+        if self._signature.batched:
+            arrays = [array[start:end] for array in arrays]
+        arrays = [
+            self._classes(output, array) if output.top_classes else array
+            for output, array in zip(wanted, arrays, strict=True)
+        ]
+        if request.shared:
+            names = [self._signature.outputs[output.index] for output in wanted]
+            return b"".join((self._front, request.id_field, encode_shared(wanted, names, arrays)))
         front, _ = self._template(request.rows, wanted, extents)
         pieces = [self._front, request.id_field, front]
-        for output in wanted:
-            column = columns[output.index]
-            part = column.array[start:end] if self._signature.batched else column.array
-            raw = to_raw(self._classes(output, part) if output.top_classes else part)
+        for array in arrays:
+            raw = to_raw(array)
             pieces += (head(_RAW, len(raw)), raw)
         return b"".join(pieces)
 

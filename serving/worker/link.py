@@ -15,6 +15,7 @@ from serving.errors import DodonaError, InternalError, TooLarge, Unavailable, ab
 from serving.link.framing import COLUMNS_BYTES, DEFAULT_MAX_FRAME_BYTES, PROTOCOL_VERSION, LinkError, cut, portions
 from serving.link.words import failure_of
 from serving.policy.credit import window_rows
+from serving.shared_memory.regions import Regions
 from serving.worker.job import Job, Outcome
 from serving.worker.version import ServedVersion
 
@@ -52,6 +53,7 @@ class WorkerLink:
         self._max_frame_bytes = 0
         self._round_trip_s = 0.0
         self._granted: dict[int, int] = {}
+        self._regions = Regions()
         self.up = False
 
     def attach(self, send: Send) -> None:
@@ -70,6 +72,7 @@ class WorkerLink:
             )
         log.info("link up", extra={"router": welcome.router, "address": self._address})
         self._max_frame_bytes = welcome.max_frame_bytes or DEFAULT_MAX_FRAME_BYTES
+        self._regions = Regions(welcome.shared_memory)
         self.up = True
         self.announce()
         self._host.links_changed()
@@ -86,10 +89,12 @@ class WorkerLink:
                     self._cancel(job)
         elif kind == "heartbeat":
             self._round_trip_s = envelope.heartbeat.round_trip_us / 1e6
+            self._regions.sweep()
             self._host.links_changed()
 
     def lost(self, reason: str) -> None:
         self.up = False
+        self._regions = Regions()
         jobs, self._jobs = self._jobs, {}
         if jobs:
             extra = {"address": self._address, "reason": reason, "requests": len(jobs)}
@@ -152,7 +157,7 @@ class WorkerLink:
             try:
                 if version is None:
                     raise Unavailable("this version is no longer loaded here", remedy="send it again")
-                request = version.decode(message)
+                request = version.decode(message, self._regions)
             except Exception as error:  # one bad request must not cost the others of the frame
                 refused.setdefault(handle, []).append((number, _refusal(error, version, request_id)))
                 continue

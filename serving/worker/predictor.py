@@ -18,9 +18,9 @@ _MAX_MESSAGE_CHARS = 2000
 
 @dataclass(slots=True)
 class Answered:
-    """What one run of the runtime gave: a response per request, in their order; times in seconds."""
+    """What one run of the runtime gave: a response or failure per request, in their order; times in seconds."""
 
-    responses: list[bytes]
+    responses: list[bytes | DodonaError]
     rows: int
     assemble_s: float
     infer_s: float

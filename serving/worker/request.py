@@ -5,8 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# An input of one request: raw row-major little-endian bytes where elements have a fixed size, else an object array.
-Part = bytes | NDArray[np.object_]
+from serving.shared_memory.regions import Span
+
+# An input of one request: raw row-major little-endian bytes where elements have a fixed size, or where in shared memory
+# they stand; else an object array.
+Part = bytes | Span | NDArray[np.object_]
 Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -17,10 +20,12 @@ class WantedOutput:
     index: int
     """Place in the signature."""
     top_classes: int = 0
+    span: Span | None = None
+    """Where in shared memory it goes; None = into the response."""
 
 
 class DecodedRequest:
-    __slots__ = ("explain", "id_field", "outputs", "parts", "rows", "shapes")
+    __slots__ = ("explain", "id_field", "outputs", "parts", "rows", "shapes", "shared")
 
     def __init__(
         self,
@@ -31,6 +36,7 @@ class DecodedRequest:
         id_field: bytes,
         outputs: tuple[WantedOutput, ...] | None,
         explain: bool = False,
+        shared: bool = False,
     ) -> None:
         self.rows = rows
         """Rows of the batch; 1 where the model is not batched."""
@@ -45,3 +51,5 @@ class DecodedRequest:
         """None = all."""
         self.explain = explain
         """Whether the reply is to say who ran it. Only with `outputs`, so that plain requests need not be asked."""
+        self.shared = shared
+        """Whether any output goes to shared memory. Only with `outputs`, too."""

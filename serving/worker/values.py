@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.errors import InvalidRequest
+from serving.shared_memory.regions import Span
 from serving.spec import TensorSpec
 from serving.worker.request import Part
 
@@ -21,7 +22,7 @@ def needs_check(spec: TensorSpec, text: bool) -> bool:
 def check_values(part: Part, spec: TensorSpec, shape: Sequence[int], field: str, *, text: bool) -> None:
     """Raises InvalidRequest naming the element: NaN where refused, BOOL other than 0 and 1, text that is not UTF-8."""
     if not isinstance(part, bytes):
-        if text:
+        if text and not isinstance(part, Span):
             _check_text(part, spec, shape, field)
         return
     if spec.datatype == "BOOL":

@@ -3,15 +3,18 @@
 from collections.abc import Iterable
 
 from protos import inference_pb2
-from serving.errors import InvalidRequest, Unimplemented
+from serving.errors import InvalidRequest
+from serving.shared_memory.regions import NOWHERE, Regions
 from serving.spec import Signature
 from serving.worker.request import WantedOutput
 
 _Wanted = inference_pb2.ModelInferRequest.InferRequestedOutputTensor
 
 
-def wanted_outputs(wanted: Iterable[_Wanted], signature: Signature) -> tuple[WantedOutput, ...] | None:
-    """In the caller's order; None if that is simply all of them. Raises InvalidRequest, Unimplemented."""
+def wanted_outputs(
+    wanted: Iterable[_Wanted], signature: Signature, regions: Regions = NOWHERE
+) -> tuple[WantedOutput, ...] | None:
+    """In the caller's order; None if that is simply all of them. Raises InvalidRequest, and as `Regions.span_of`."""
     places = {tensor.name: place for place, tensor in enumerate(signature.outputs)}
     outputs: list[WantedOutput] = []
     for index, output in enumerate(wanted):
@@ -26,7 +29,9 @@ def wanted_outputs(wanted: Iterable[_Wanted], signature: Signature) -> tuple[Wan
             raise InvalidRequest(
                 f"output {output.name!r} is asked for twice", field=f"outputs[{index}].name", remedy="ask once"
             )
-        outputs.append(WantedOutput(place, _top_classes(output, index, signature.outputs[place].datatype)))
+        classes = _top_classes(output, index, signature.outputs[place].datatype)
+        span = regions.span_of(output.parameters, f"outputs[{index}]") if output.parameters else None
+        outputs.append(WantedOutput(place, classes, span))
     if outputs == [WantedOutput(place) for place in range(len(places))]:
         return None
     return tuple(outputs)
@@ -34,15 +39,7 @@ def wanted_outputs(wanted: Iterable[_Wanted], signature: Signature) -> tuple[Wan
 
 def _top_classes(output: _Wanted, index: int, datatype: str) -> int:
     """Value of the `classification` parameter; 0 without one."""
-    if not output.parameters:
-        return 0
-    if "shared_memory_region" in output.parameters:
-        raise Unimplemented(
-            "tensors in shared memory are not supported",
-            field=f"outputs[{index}].parameters.shared_memory_region",
-            remedy="leave it out; outputs come as raw_output_contents",
-        )
-    if "classification" not in output.parameters:
+    if not output.parameters or "classification" not in output.parameters:
         return 0
     field = f"outputs[{index}].parameters.classification"
     parameter = output.parameters["classification"]

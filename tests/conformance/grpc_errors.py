@@ -22,9 +22,6 @@ from tests.conformance.grpc_stubs import (
 )
 
 REFUSED = (
-    "SystemSharedMemoryStatus",
-    "SystemSharedMemoryRegister",
-    "SystemSharedMemoryUnregister",
     "CudaSharedMemoryStatus",
     "CudaSharedMemoryRegister",
     "CudaSharedMemoryUnregister",
@@ -47,7 +44,6 @@ def what_is_not_offered(address: str, models: Models) -> None:
             assert path in str(error.details())
     with triton.InferenceServerClient(address) as client:
         for ask in (
-            client.get_system_shared_memory_status,
             client.get_cuda_shared_memory_status,
             client.get_trace_settings,
             client.get_log_settings,
@@ -107,8 +103,8 @@ def wrong_requests(address: str, models: Models) -> None:
         (lambda request: request.outputs.add(name="no-such-output"), "INVALID_ARGUMENT", "outputs[0].name"),
         (
             lambda request: setattr(request.inputs[0].parameters["shared_memory_region"], "string_param", "r"),
-            "UNIMPLEMENTED",
-            "shared_memory_region",
+            "INVALID_ARGUMENT",
+            "shared_memory_byte_size",
         ),
         (
             lambda request: setattr(request.parameters["timeout"], "string_param", "soon"),

@@ -18,7 +18,7 @@ def health_and_metadata(address: str, models: Models) -> None:
         assert metadata.name == "dodona"
         assert metadata.version
         assert {"binary_tensor_data", "statistics", "model_repository", "classification"} <= set(metadata.extensions)
-        unpromised = {"system_shared_memory", "cuda_shared_memory", "trace", "logging", "sequence"}
+        unpromised = {"cuda_shared_memory", "trace", "logging", "sequence"}
         assert not unpromised & set(metadata.extensions)
 
 

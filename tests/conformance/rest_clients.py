@@ -42,7 +42,7 @@ def triton_describes(base_url: str, models: Models) -> None:
             assert client.get_inference_statistics(model, version)["model_stats"][0]["version"] == version
         assert not client.is_model_ready("no-such-model")
         with pytest.raises(InferenceServerException, match=r"shared memory"):
-            client.get_system_shared_memory_status()
+            client.get_cuda_shared_memory_status()
 
 
 def triton_infers(base_url: str, models: Models) -> None:

@@ -111,7 +111,7 @@ def wrong_requests(base_url: str, models: Models) -> None:
         session.post(path, {"inputs": good}, x_request_timeout_ms="soon").refused(400, "x-request-timeout-ms")
         session.post(path, b"{}", inference_header_content_length="5").refused(400, "inference-header-content-length")
         shared = [first | {"parameters": {"shared_memory_region": "r"}}, *good[1:]]
-        session.post(path, {"inputs": shared}).refused(501, "shared memory")
+        session.post(path, {"inputs": shared}).refused(400, "shared memory")
         body, headers = binary_request(metadata, arrays_for(metadata))
         session.post(path, body + b"more", **headers).refused(400, "4 bytes follow")
         session.post("/v2/models/no-such-model/infer", {"inputs": good}).refused(404, "no-such-model")

@@ -93,10 +93,9 @@ def operating(base_url: str, models: Models) -> None:
 
 def what_is_not_offered(base_url: str, models: Models) -> None:
     with Session(base_url) as session:
-        for kind in ("systemsharedmemory", "cudasharedmemory"):
-            session.get(f"/v2/{kind}/status").refused(501, "shared memory")
-            session.post(f"/v2/{kind}/region/r/register", {}).refused(501, "shared memory")
-            session.post(f"/v2/{kind}/unregister").refused(501, "shared memory")
+        session.get("/v2/cudasharedmemory/status").refused(501, "shared memory")
+        session.post("/v2/cudasharedmemory/region/r/register", {}).refused(501, "shared memory")
+        session.post("/v2/cudasharedmemory/unregister").refused(501, "shared memory")
         session.get("/v2/logging").refused(501)
         session.get("/v2/trace/setting").refused(501)
         session.post(f"/v2/models/{models[0]}/generate_stream", {"text_input": "a"}).refused(501)

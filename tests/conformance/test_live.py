@@ -9,7 +9,7 @@ from dodona.cluster import SyncCluster, running
 from dodona.config import ClusterSettings
 from examples.train import main as train
 from router.settings import RouterSettings
-from tests.conformance import grpc_surface, rest_surface
+from tests.conformance import grpc_surface, rest_surface, shared_memory
 
 MODELS = ("breast-cancer", "digits", "wine")
 
@@ -52,3 +52,9 @@ def test_grpc(cluster: SyncCluster, check: grpc_surface.Check) -> None:
 def test_rest(cluster: SyncCluster, check: rest_surface.Check) -> None:
     """One part of the REST surface; each check says in its own docstring what it shows."""
     check(f"http://{cluster.http_address}", MODELS)
+
+
+@pytest.mark.parametrize("check", shared_memory.SHARED_MEMORY, ids=lambda check: str(check.__name__))
+def test_shared_memory(cluster: SyncCluster, check: shared_memory.Check) -> None:
+    """One part of the shared memory extension; each check says in its own docstring what it shows."""
+    check(cluster.grpc_address, cluster.http_address, "digits")

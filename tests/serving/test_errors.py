@@ -11,6 +11,8 @@ from serving.status import HTTP_STATUS, Status
 EXPECTED = {
     "InvalidRequest": ("INVALID_ARGUMENT", 400),
     "ModelNotFound": ("NOT_FOUND", 404),
+    "RegionNotFound": ("NOT_FOUND", 404),
+    "AlreadyRegistered": ("ALREADY_EXISTS", 409),
     "Unauthenticated": ("UNAUTHENTICATED", 401),
     "PermissionDenied": ("PERMISSION_DENIED", 403),
     "Shed": ("RESOURCE_EXHAUSTED", 429),

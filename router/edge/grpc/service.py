@@ -4,22 +4,19 @@ from typing import Final
 
 from protos import inference_pb2 as oip
 from router.core import Core
-from router.edge import describe
+from router.edge import describe, shared_memory
 from router.edge.grpc.rpc import identity, plain, waiting
 from router.edge.loading import check_names, check_repository, check_unload, load_config
-from router.edge.unoffered import LOG, SHARED_MEMORY, TRACE, unoffered
+from router.edge.unoffered import CUDA_SHARED_MEMORY, LOG, TRACE, unoffered
 from router.front.calls import Methods, Stream, Unary, UnaryCall
 
 SERVICE: Final = "inference.GRPCInferenceService"
 
 # Method -> why it is refused, and what to do instead.
 REFUSED: Final = {
-    "SystemSharedMemoryStatus": SHARED_MEMORY,
-    "SystemSharedMemoryRegister": SHARED_MEMORY,
-    "SystemSharedMemoryUnregister": SHARED_MEMORY,
-    "CudaSharedMemoryStatus": SHARED_MEMORY,
-    "CudaSharedMemoryRegister": SHARED_MEMORY,
-    "CudaSharedMemoryUnregister": SHARED_MEMORY,
+    "CudaSharedMemoryStatus": CUDA_SHARED_MEMORY,
+    "CudaSharedMemoryRegister": CUDA_SHARED_MEMORY,
+    "CudaSharedMemoryUnregister": CUDA_SHARED_MEMORY,
     "TraceSetting": TRACE,
     "LogSettings": LOG,
 }
@@ -47,6 +44,15 @@ def service(core: Core) -> Methods:
         "RepositoryIndex": plain(oip.RepositoryIndexRequest, lambda request: _index(core, request)),
         "RepositoryModelLoad": waiting(oip.RepositoryModelLoadRequest, lambda request: _load(core, request)),
         "RepositoryModelUnload": waiting(oip.RepositoryModelUnloadRequest, lambda request: _unload(core, request)),
+        "SystemSharedMemoryStatus": plain(
+            oip.SystemSharedMemoryStatusRequest, lambda request: shared_memory.status(core, request.name)
+        ),
+        "SystemSharedMemoryRegister": plain(
+            oip.SystemSharedMemoryRegisterRequest, lambda request: shared_memory.register(core, request)
+        ),
+        "SystemSharedMemoryUnregister": plain(
+            oip.SystemSharedMemoryUnregisterRequest, lambda request: shared_memory.unregister(core, request.name)
+        ),
         **{name: refused(why) for name, why in REFUSED.items()},
     }
     return {f"/{SERVICE}/{name}": method for name, method in methods.items()}

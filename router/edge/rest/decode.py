@@ -12,7 +12,7 @@ from typing import Any, Final
 from protos import inference_pb2
 from router.edge.rest.elements import flatten, pack
 from router.edge.rest.jsontext import parse
-from router.edge.rest.parameters import mapping, refuse_shared_memory, write_parameters
+from router.edge.rest.parameters import mapping, write_parameters
 from serving.errors import InvalidRequest, above_limit
 from serving.spec import NUMPY_DTYPES, Signature, TensorSpec
 from serving.tensors import element_count
@@ -38,7 +38,7 @@ def message_of(
     body: bytes, json_size: int | None, model: str, version: str, *, max_depth: int, max_bytes: int
 ) -> tuple[bytes, Wanted]:
     """`json_size` is the value of Inference-Header-Content-Length, None without it. Raises InvalidRequest, TooLarge
-    (the tensors are larger than the JSON that holds them), Unimplemented (shared memory)."""
+    (the tensors are larger than the JSON that holds them)."""
     if json_size is not None and json_size > len(body):
         raise InvalidRequest(
             f"is {json_size}, but the body has {len(body)} bytes",
@@ -103,10 +103,11 @@ def _read_inputs(
         names.add(name)
         parameters = mapping(tensor.get("parameters"), f"{where}.parameters")
         size = parameters.pop("binary_data_size", None)
-        refuse_shared_memory(parameters, where)
         head = request.inputs.add(name=name, datatype=datatype, shape=shape)
         write_parameters(parameters, head.parameters, f"{where}.parameters")
-        if size is None:
+        if "shared_memory_region" in parameters:
+            _refuse_data(size, tensor, where)
+        elif size is None:
             raws.append(_data_of(tensor, datatype, shape, where))
         else:
             raws.append(_binary_of(tensor, size, tail, position, where))
@@ -118,6 +119,16 @@ def _read_inputs(
             remedy="the sum of binary_data_size must be the length of the binary part",
         )
     return raws
+
+
+def _refuse_data(size: object, tensor: Mapping[str, Any], where: str) -> None:
+    """A tensor in shared memory is nowhere else."""
+    if size is not None or "data" in tensor:
+        raise InvalidRequest(
+            "data and shared memory are both set",
+            field=f"{where}.data" if size is None else f"{where}.parameters.binary_data_size",
+            remedy="send one of the two",
+        )
 
 
 def _name_of(tensor: Mapping[str, Any], where: str) -> str:
@@ -194,7 +205,6 @@ def _read_outputs(outputs: object, request: inference_pb2.ModelInferRequest) -> 
             raise InvalidRequest(f"{name!r} is there twice", field=f"{where}.name", remedy="ask for each output once")
         names.add(name)
         parameters = mapping(output.get("parameters"), f"{where}.parameters")
-        refuse_shared_memory(parameters, where)
         binary = parameters.pop("binary_data", None)
         if binary is not None:
             forms[name] = _flag(binary, f"{where}.parameters.binary_data")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from protos import inference_pb2
-from serving.errors import InvalidRequest, Unimplemented
+from serving.errors import InvalidRequest
 
 _INT64_MAX = 2**63 - 1
 
@@ -21,7 +21,7 @@ def mapping(value: object, field: str) -> dict[str, Any]:
 def write_parameters(
     values: Mapping[str, Any], target: MutableMapping[str, inference_pb2.InferParameter], field: str
 ) -> None:
-    """Raises InvalidRequest for what is not a boolean, number or string, Unimplemented for shared memory."""
+    """Raises InvalidRequest for what is not a boolean, number or string."""
     for name, value in values.items():
         parameter = target[name]
         if isinstance(value, bool):
@@ -53,13 +53,3 @@ def read_parameters(source: Mapping[str, inference_pb2.InferParameter]) -> dict[
         kind = parameter.WhichOneof("parameter_choice")
         values[name] = getattr(parameter, kind) if kind else None
     return values
-
-
-def refuse_shared_memory(parameters: Mapping[str, Any], field: str) -> None:
-    """Raises Unimplemented, naming the tensor, if it is said to be in shared memory."""
-    if "shared_memory_region" in parameters:
-        raise Unimplemented(
-            "tensors in shared memory are not supported",
-            field=f"{field}.parameters.shared_memory_region",
-            remedy="send the tensor itself",
-        )

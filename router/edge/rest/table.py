@@ -1,10 +1,10 @@
 """All routes of the REST edge. The sentences are what `GET /` and `/_meta/0/endpoints` show."""
 
-from router.edge.rest import describing, generate, operating, repository, v1
+from router.edge.rest import describing, generate, operating, repository, shared_memory, v1
 from router.edge.rest.exchange import Direct, Endpoint, Request, Response
 from router.edge.rest.infer import infer_tensors
 from router.edge.rest.routing import Rule
-from router.edge.unoffered import LOG, SHARED_MEMORY, TRACE, unoffered
+from router.edge.unoffered import CUDA_SHARED_MEMORY, LOG, TRACE, unoffered
 
 EndpointRule = Rule[Endpoint | Direct]
 
@@ -39,6 +39,7 @@ def rules() -> list[EndpointRule]:
         Rule("GET", "/_meta/0/config", operating.meta_config, "Settings in effect, without secrets"),
         Rule("GET", "/_meta/0/endpoints", operating.meta_endpoints(table), "All routes, in Apollo's form"),
     ]
+    table += _of_shared_memory()
     table += _unsupported()
     return table
 
@@ -62,18 +63,25 @@ def _of_repository(path: str) -> list[EndpointRule]:
     ]
 
 
+def _of_shared_memory() -> list[EndpointRule]:
+    path = "/v2/systemsharedmemory"
+    table: list[EndpointRule] = []
+    for of_region in ("", "/region/<region>"):
+        table += [
+            Rule("GET", f"{path}{of_region}/status", shared_memory.status, "Registered regions of shared memory"),
+            Rule("POST", f"{path}{of_region}/unregister", shared_memory.unregister, "Let go of shared memory"),
+        ]
+    return [*table, Rule("POST", f"{path}/region/<region>/register", shared_memory.register, "Register shared memory")]
+
+
 def _unsupported() -> list[EndpointRule]:
     """Triton's routes that answer 501 with the reason, so that a client learns why, not that the path is wrong."""
     table: list[EndpointRule] = []
-    for kind in ("systemsharedmemory", "cudasharedmemory"):
-        refuse = _refuser(SHARED_MEMORY)
-        paths = [f"/v2/{kind}/status", f"/v2/{kind}/region/<region>/status"]
-        table += [Rule("GET", path, refuse, "Refused: no shared memory") for path in paths]
-        paths = [
-            f"/v2/{kind}/unregister",
-            *(f"/v2/{kind}/region/<region>/{verb}" for verb in ("register", "unregister")),
-        ]
-        table += [Rule("POST", path, refuse, "Refused: no shared memory") for path in paths]
+    refuse = _refuser(CUDA_SHARED_MEMORY)
+    path = "/v2/cudasharedmemory"
+    for method, verbs in (("GET", ("status",)), ("POST", ("register", "unregister"))):
+        paths = [f"{path}/region/<region>/{verb}" for verb in verbs] + [f"{path}/{verbs[-1]}"]
+        table += [Rule(method, path, refuse, "Refused: no CUDA shared memory") for path in paths]
     refuse = _refuser(TRACE)
     for path in ("/v2/trace/setting", "/v2/models/<model>/trace/setting"):
         table += [Rule(method, path, refuse, "Refused: no trace settings") for method in ("GET", "POST")]

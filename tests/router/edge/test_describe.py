@@ -26,6 +26,7 @@ def test_server_metadata_lists_only_what_works() -> None:
             "binary_tensor_data",
             "parameters",
             "statistics",
+            "system_shared_memory",
         ]
 
     asyncio.run(run())

@@ -143,6 +143,7 @@ def _wrong_contents(made: Request) -> None:
 
 def _shared_memory(made: Request) -> None:
     made.inputs[0].parameters["shared_memory_region"].string_param = "region"
+    made.inputs[0].parameters["shared_memory_byte_size"].int64_param = 12
 
 
 def _unknown_output(made: Request) -> None:
@@ -186,8 +187,8 @@ def test_what_is_wrong_is_named_with_the_remedy(change: Callable[[Request], None
         assert taker.decode(request({"x": rows(1)}).SerializeToString()).rows == 1
 
 
-def test_shared_memory_is_not_implemented() -> None:
-    """A tensor in shared memory is refused as unimplemented, by field."""
+def test_shared_memory_that_is_off() -> None:
+    """A tensor in shared memory is refused as unimplemented, by field, where no router offers any."""
     made = request({"x": rows(1)})
     _shared_memory(made)
     with pytest.raises(Unimplemented, match=r"inputs\[0\].parameters.shared_memory_region: .*send the tensor itself"):

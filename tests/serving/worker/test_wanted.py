@@ -36,7 +36,7 @@ def test_texts_have_no_classes() -> None:
         wanted_outputs([wanted("t", classification=1)], SIGNATURE)
 
 
-def test_shared_memory_is_not_implemented() -> None:
-    """An output into shared memory is refused as unimplemented, by field."""
+def test_shared_memory_that_is_off() -> None:
+    """An output into shared memory is refused as unimplemented, by field, where no router offers any."""
     with pytest.raises(Unimplemented, match=r"outputs\[0\].parameters.shared_memory_region"):
-        wanted_outputs([wanted("p", shared_memory_region="r")], SIGNATURE)
+        wanted_outputs([wanted("p", shared_memory_region="r", shared_memory_byte_size=12)], SIGNATURE)

@@ -7,7 +7,7 @@ import pytest
 
 from protos import inference_pb2
 from router.edge.rest.decode import Wanted, message_of, raw_message_of
-from serving.errors import DodonaError, InvalidRequest, TooLarge, Unimplemented
+from serving.errors import DodonaError, InvalidRequest, TooLarge
 from serving.spec import NUMPY_DTYPES, Signature, TensorSpec
 
 
@@ -145,13 +145,28 @@ def test_binary_part_must_be_used_up() -> None:
         message_of(b"{}", 3, "m", "", max_depth=8, max_bytes=100)
 
 
-@pytest.mark.parametrize("where", ["inputs", "outputs"])
-def test_shared_memory_is_refused(where: str) -> None:
-    """501, naming the tensor."""
-    document: dict[str, Any] = {"inputs": [tensor()], "outputs": [{"name": "o"}]}
-    document[where][0]["parameters"] = {"shared_memory_region": "r", "shared_memory_byte_size": 8}
-    with pytest.raises(Unimplemented, match=rf"{where}\[0\]"):
-        decode(document)
+def test_shared_memory_travels_as_parameters() -> None:
+    """The worker finds the tensor; here it is neither data nor bytes, and the others keep their places."""
+    shared = {"shared_memory_region": "r", "shared_memory_byte_size": 8, "shared_memory_offset": 4}
+    inputs = [tensor(name="a", data=None, parameters=shared), tensor(name="b")]
+    del inputs[0]["data"]
+    request, _ = decode({"inputs": inputs, "outputs": [{"name": "o", "parameters": shared | {"binary_data": False}}]})
+    assert request.inputs[0].parameters["shared_memory_region"].string_param == "r"
+    assert request.inputs[0].parameters["shared_memory_offset"].int64_param == 4
+    assert request.outputs[0].parameters["shared_memory_byte_size"].int64_param == 8
+    assert "binary_data" not in request.outputs[0].parameters
+    assert len(request.raw_input_contents) == 1
+
+
+@pytest.mark.parametrize("size", [None, 8])
+def test_data_and_shared_memory_exclude_each_other(size: int | None) -> None:
+    """Nobody can tell which of the two was meant."""
+    parameters = {"shared_memory_region": "r", "shared_memory_byte_size": 8}
+    entry = tensor(parameters=parameters if size is None else parameters | {"binary_data_size": size})
+    if size is not None:
+        del entry["data"]
+    with pytest.raises(InvalidRequest, match=r"inputs\[0\]\..*: data and shared memory"):
+        decode({"inputs": [entry]}, bytes(size or 0))
 
 
 def test_tensors_larger_than_their_text_are_limited() -> None:

@@ -168,7 +168,7 @@ def test_outputs_and_parameters_reach_the_worker() -> None:
         ("/v2/models/m/infer", b"\xff", 400, "invalid UTF-8"),
         ("/v2/models/m/infer", {"inputs": [X], "parameters": {"timeout": -1}}, 400, "parameters.timeout"),
         ("/v2/models/m/infer", b"[" * 100, 400, "router.limits.max_json_depth"),
-        ("/v2/models/m/infer", {"inputs": [X | {"parameters": {"shared_memory_region": "r"}}]}, 501, "shared memory"),
+        ("/v2/models/m/infer", {"inputs": [X | {"parameters": {"shared_memory_region": "r"}}]}, 400, "shared memory"),
     ],
 )
 def test_wrong_requests(path: str, document: object, status: int, message: str) -> None:

@@ -68,9 +68,9 @@ def test_secrets_are_hidden() -> None:
 @pytest.mark.parametrize(
     ("method", "path", "reason"),
     [
-        ("GET", "/v2/systemsharedmemory/status", "shared memory"),
+        ("GET", "/v2/cudasharedmemory/status", "system shared memory"),
         ("GET", "/v2/cudasharedmemory/region/r/status", "shared memory"),
-        ("POST", "/v2/systemsharedmemory/region/r/register", "shared memory"),
+        ("POST", "/v2/cudasharedmemory/region/r/register", "shared memory"),
         ("POST", "/v2/cudasharedmemory/unregister", "shared memory"),
         ("GET", "/v2/trace/setting", "traceparent"),
         ("POST", "/v2/models/m/trace/setting", "traceparent"),

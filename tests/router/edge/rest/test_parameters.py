@@ -1,8 +1,8 @@
 import pytest
 
 from protos import inference_pb2
-from router.edge.rest.parameters import mapping, read_parameters, refuse_shared_memory, write_parameters
-from serving.errors import InvalidRequest, Unimplemented
+from router.edge.rest.parameters import mapping, read_parameters, write_parameters
+from serving.errors import InvalidRequest
 
 
 def test_values_keep_their_types() -> None:
@@ -27,9 +27,3 @@ def test_absent_is_empty() -> None:
     assert mapping(None, "parameters") == {}
     with pytest.raises(InvalidRequest, match="parameters: must be an object"):
         mapping([], "parameters")
-
-
-def test_shared_memory_is_refused() -> None:
-    """501 and not a strange complaint about missing data."""
-    with pytest.raises(Unimplemented, match=r"inputs\[0\]\.parameters\.shared_memory_region"):
-        refuse_shared_memory({"shared_memory_region": "r"}, "inputs[0]")

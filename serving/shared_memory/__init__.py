@@ -1,0 +1,1 @@
+"""System shared memory: what callers registered (`registry`), and how a worker reads and writes it (`regions`)."""
