@@ -2,6 +2,7 @@
 
 from router.core import Core
 from router.edge.intake import request_id_from
+from router.edge.rest.aside import Aside
 from router.edge.rest.exchange import Direct, Endpoint, Plan, Request, Response, check_content_type
 from router.edge.rest.outcome import answer, fault, refusal
 from router.edge.rest.routing import Routes
@@ -20,6 +21,7 @@ class RestApp:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._aside = Aside()
         self._routes: Routes[Endpoint | Direct] = Routes(rules())
 
     def start(self, exchange: Exchange) -> None:
@@ -37,7 +39,7 @@ class RestApp:
             if plan is None:
                 plan = self._plan(head)
             target = plan.target
-            request = Request(self._core, exchange, plan, request_id)
+            request = Request(self._core, exchange, plan, request_id, self._aside)
             if isinstance(target, Direct):
                 target.start(request)
             else:
@@ -46,6 +48,9 @@ class RestApp:
             refusal(error).send(exchange, request_id)
         except Exception:
             fault(exchange, request_id)
+
+    async def close(self) -> None:
+        await self._aside.close()
 
     def _plan(self, head: Head) -> Plan:
         match = self._routes.match(head.method, head.path)

@@ -7,6 +7,7 @@ All of a reply but its values is a `Skeleton`: one model's replies mostly have t
 `templates`).
 """
 
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 import numpy as np
@@ -27,11 +28,12 @@ _PLAIN: Final = {name: dtype for name, dtype in NUMPY_DTYPES.items() if name not
 class Skeleton:
     """`texts` are the JSON around the values: one before each output that is not binary, and one at the end."""
 
-    __slots__ = ("_datatypes", "_fields", "_texts", "binary")
+    __slots__ = ("_datatypes", "_fields", "_texts", "any_binary", "binary")
 
     def __init__(self, answer: inference_pb2.ModelInferResponse, wanted: Wanted, sizes: list[int]) -> None:
         """`sizes` are those of the outputs' raw bytes."""
         self.binary = [wanted.binary(output.name) for output in answer.outputs]
+        self.any_binary = True in self.binary
         self._datatypes = [output.datatype for output in answer.outputs]
         self._fields = [f"outputs[{index}].data" for index in range(len(sizes))]
         document: dict[str, Any] = {"id": answer.id} if answer.id else {}
@@ -54,23 +56,23 @@ class Skeleton:
             text += b"}"
         self._texts.append(text + b"]}")
 
-    def filled(self, raws: list[bytes]) -> tuple[bytes, int]:
+    def filled(self, raws: Sequence[bytes | memoryview]) -> tuple[bytes, int]:
         """The body with the outputs' values, and how much of it is JSON. Raises InvalidRequest where an output of BYTES
         is wanted as JSON and is not UTF-8."""
         parts: list[bytes] = []
-        tensors: list[bytes] = []
+        tensors: list[bytes | memoryview] = []
         texts = iter(self._texts)
         for index, raw in enumerate(raws):
             if self.binary[index]:
                 tensors.append(raw)
             else:
-                parts += (next(texts), _values(raw, self._datatypes[index], self._fields[index]))
+                parts += (next(texts), _values(bytes(raw), self._datatypes[index], self._fields[index]))
         parts.append(next(texts))
         if not tensors:
             body = b"".join(parts)
             return body, len(body)
         json_size = sum(map(len, parts))
-        return b"".join(parts + tensors), json_size
+        return b"".join((*parts, *tensors)), json_size
 
 
 def _values(raw: bytes, datatype: str, field: str) -> bytes:
@@ -89,9 +91,16 @@ def response_of(reply: bytes, wanted: Wanted) -> Response:
     raws = raws_of(answer)
     skeleton = Skeleton(answer, wanted, [len(raw) for raw in raws])
     body, json_size = skeleton.filled(raws)
-    if True not in skeleton.binary:
+    if not skeleton.any_binary:
         return Response(body, 200, [JSON_TYPE])
     return Response(body, 200, [BINARY_TYPE, (b"inference-header-content-length", b"%d" % json_size)])
+
+
+def textual_bytes(reply: bytes, wanted: Wanted) -> int:
+    """How much of a reply is to be written as JSON, in bytes of the tensors."""
+    answer = inference_pb2.ModelInferResponse.FromString(reply)
+    pairs = zip(answer.outputs, raws_of(answer), strict=True)
+    return sum(len(raw) for output, raw in pairs if not wanted.binary(output.name))
 
 
 def raws_of(answer: inference_pb2.ModelInferResponse) -> list[bytes]:

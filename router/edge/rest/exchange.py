@@ -17,6 +17,7 @@ from serving.errors import DodonaError, InvalidRequest
 from serving.status import Status
 
 if TYPE_CHECKING:
+    from router.edge.rest.aside import Aside
     from router.edge.rest.infer import InferPlan
 
 JSON_TYPE: Final[Header] = (b"content-type", b"application/json")
@@ -44,6 +45,7 @@ class Request:
     exchange: Exchange
     plan: "Plan"
     request_id: str
+    aside: "Aside"
 
     @property
     def arguments(self) -> Mapping[str, str]:

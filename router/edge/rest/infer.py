@@ -1,7 +1,7 @@
 """POST .../infer, the hot path: body -> protobuf -> Dispatcher -> reply, without a task for what is small and plain.
 
 What a head says is read once and kept with it (`InferPlan`), for the listener gives equal heads as one. Bodies that are
-compressed, and answers that take long to compress, go by way of a coroutine.
+compressed, and what takes long, go by way of a coroutine.
 """
 
 from functools import partial
@@ -9,9 +9,10 @@ from typing import Final
 
 from router.core import Core
 from router.edge.intake import inference_of
+from router.edge.rest.aside import LARGE
 from router.edge.rest.body import LEAST_COMPRESSED, accepted_encoding, compress_at_once
 from router.edge.rest.decode import Wanted, asked_of, json_part, raw_message_of
-from router.edge.rest.encode import response_of
+from router.edge.rest.encode import response_of, textual_bytes
 from router.edge.rest.exchange import Direct, Request, Response, check_content_type, timeout_of
 from router.edge.rest.jsontext import parse
 from router.edge.rest.outcome import answer, fault, refusal
@@ -61,8 +62,8 @@ def start_infer(request: Request) -> None:
     if plan is None:
         plan = request.plan.infer = InferPlan(request)
     exchange, core = request.exchange, request.core
-    if plan.packed:
-        exchange.run(answer(_infer_packed, request))
+    if plan.packed or _json_bytes(plan, exchange.body) >= LARGE:
+        exchange.run(answer(_infer_in_steps, request))
         return
     message, wanted = _decode(core, plan, exchange.body)
     dispatcher = core.dispatcher
@@ -114,29 +115,32 @@ def _reply(request: Request, plan: InferPlan, wanted: Wanted, reply: bytes) -> N
     try:
         known = plan.templates.answer
         raws = None if known is None else known.raws(reply, wanted)
-        if known is None or raws is None:
-            response = response_of(reply, wanted)
-            plan.templates.keep_answer(reply, wanted)
-            _respond(request, plan, response)
+        if known is None or raws is None or known.textual >= LARGE:
+            _reply_generally(request, plan, wanted, reply)
             return
         body, json_size = known.skeleton.filled(raws)
         if plan.accepts and len(body) >= LEAST_COMPRESSED:
-            _respond(request, plan, response_of(reply, wanted))
+            _reply_generally(request, plan, wanted, reply)
             return
         request_id = request.request_id.encode()
-        binary = json_size < len(body)
-        request.exchange.reply(200, _BINARY % (json_size, request_id) if binary else _JSON % request_id, body)
+        lines = _BINARY % (json_size, request_id) if known.skeleton.any_binary else _JSON % request_id
+        request.exchange.reply(200, lines, body)
     except DodonaError as error:
         _fail(request, error)
     except Exception:
         fault(request.exchange, request.request_id)
 
 
-def _respond(request: Request, plan: InferPlan, response: Response) -> None:
+def _reply_generally(request: Request, plan: InferPlan, wanted: Wanted, reply: bytes) -> None:
+    if len(reply) >= LARGE and textual_bytes(reply, wanted) >= LARGE:
+        request.exchange.run(answer(partial(_respond_in_steps, reply, wanted), request))
+        return
+    response = response_of(reply, wanted)
+    plan.templates.keep_answer(reply, wanted)
     if plan.accepts and len(response.body) >= LEAST_COMPRESSED:
         packed = compress_at_once(response.body, plan.accepts)
         if packed is None:
-            request.exchange.run(_send_compressed(request, response))
+            request.exchange.run(answer(partial(_respond_in_steps, reply, wanted), request))
             return
         set_compressed(response, packed, plan.accepts)
     response.send(request.exchange, request.request_id)
@@ -146,15 +150,30 @@ def _fail(request: Request, error: DodonaError) -> None:
     refusal(error).send(request.exchange, request.request_id)
 
 
-async def _send_compressed(request: Request, response: Response) -> None:
-    (await compressed(request, response)).send(request.exchange, request.request_id)
-
-
-async def _infer_packed(request: Request) -> Response:
+async def _infer_in_steps(request: Request) -> Response:
     plan = request.plan.infer
     assert plan is not None
-    message, wanted = _decode(request.core, plan, await request.body())
-    return await compressed(request, response_of(await predict(request, message), wanted))
+    body = await request.body()
+    if _json_bytes(plan, body) < LARGE:
+        message, wanted = _decode(request.core, plan, body)
+    else:
+        limits = request.core.settings.limits
+        sizes = {"max_depth": limits.max_json_depth, "max_bytes": limits.max_message_bytes}
+        message, wanted = await request.aside.call(
+            "message_of", body, plan.json_size, plan.model, plan.version, **sizes
+        )
+    return await _respond_in_steps(await predict(request, message), wanted, request)
+
+
+async def _respond_in_steps(reply: bytes, wanted: Wanted, request: Request) -> Response:
+    if len(reply) < LARGE or textual_bytes(reply, wanted) < LARGE:
+        return await compressed(request, response_of(reply, wanted))
+    return await compressed(request, await request.aside.call("response_of", reply, wanted))
+
+
+def _json_bytes(plan: InferPlan, body: bytes) -> int:
+    """How much of a body is JSON."""
+    return len(body) if plan.json_size is None else plan.json_size
 
 
 def _json_size(request: Request) -> int | None:

@@ -103,7 +103,7 @@ def bare(document: Any) -> tuple[bytes, list[dict[str, Any]]] | None:
 class AnswerTemplate:
     """Replies whose bytes, but for the values, are those of an earlier one to somebody who wanted the same."""
 
-    __slots__ = ("_cuts", "_size", "_wanted", "compared", "skeleton")
+    __slots__ = ("_cuts", "_size", "_wanted", "compared", "skeleton", "textual")
 
     def __init__(self, reply: bytes, wanted: Wanted) -> None:
         """Raises ValueError where the layout is another than the usual, which ends in the raw contents."""
@@ -129,16 +129,19 @@ class AnswerTemplate:
         self.compared = start
         """Bytes that are not values."""
         self.skeleton = Skeleton(answer, wanted, [len(raw) for raw in raws])
+        self.textual = sum(len(raw) for raw, binary in zip(raws, self.skeleton.binary, strict=True) if not binary)
+        """Bytes of the tensors that are to be written as JSON."""
 
-    def raws(self, reply: bytes, wanted: Wanted) -> list[bytes] | None:
+    def raws(self, reply: bytes, wanted: Wanted) -> list[memoryview] | None:
         """The raw bytes of each output, or None if the reply is another."""
         if len(reply) != self._size or wanted is not self._wanted:
             return None
         raws = []
+        view = memoryview(reply)
         for at, before, end in self._cuts:
             if not reply.startswith(before, at):
                 return None
-            raws.append(reply[at + len(before) : end])
+            raws.append(view[at + len(before) : end])
         return raws
 
 
