@@ -1,7 +1,6 @@
 import asyncio
 import io
 import pickle
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -57,21 +56,17 @@ def test_work_aside_gives_what_it_gives_here() -> None:
 
 
 def test_the_event_loop_goes_on_meanwhile() -> None:
-    """Seconds of parsing are nobody else's: the loop's turns stay short."""
+    """A long piece of work leaves many turns of the loop to others."""
 
     async def body(aside: Aside) -> None:
-        await aside.call("message_of", document(1), None, "m", "", **LIMITS)
         text = document(400_000)
-        started = time.perf_counter()
-        message_of(text, None, "m", "", **LIMITS)
-        here_s = time.perf_counter() - started
-        longest = 0.0
+        await aside.call("message_of", document(1), None, "m", "", **LIMITS)
         work = asyncio.ensure_future(aside.call("message_of", text, None, "m", "", **LIMITS))
+        turns = 0
         while not work.done():
-            before = time.perf_counter()
+            turns += 1
             await asyncio.sleep(0.001)
-            longest = max(longest, time.perf_counter() - before)
-        assert longest < here_s, (longest, here_s)
+        assert turns > 10
 
     run(body)
 
