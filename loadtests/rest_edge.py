@@ -97,6 +97,9 @@ class Floor:
     def vet(self, head: Head) -> None:
         """Nothing is refused."""
 
+    async def close(self) -> None:
+        """Nothing is held."""
+
 
 async def uvicorn_app(_: Any, receive: Any, send: Any) -> None:
     await receive()

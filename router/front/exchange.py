@@ -37,3 +37,6 @@ class Application(Protocol):
 
     def vet(self, head: Head) -> DodonaError | None:
         """What is wrong with a request whose body is still to come, None if nothing can be told yet."""
+
+    async def close(self) -> None:
+        """The listener has ended, and with it every exchange."""

@@ -94,7 +94,7 @@ class Http1Connection(asyncio.Protocol):
         now = self._seen_at = self._listener.loop.time()
         was_idle = http.idle
         event = http.receive(data)
-        if was_idle:
+        if was_idle and (event is not None or not http.idle):  # empty lines are no beginning
             self._since = self._opened_at = now
         if event is None:
             self._after_reading()

@@ -127,6 +127,7 @@ class RestFront:
             connection.abort()
         if self._tasks:  # their callers have gone, so they were cancelled
             await asyncio.wait(set(self._tasks), timeout=self.patience.ending_s)
+        await self.application.close()
         await server.wait_closed()
         for timer in (self._clock, self._look):
             if timer is not None:

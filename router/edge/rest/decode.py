@@ -20,7 +20,7 @@ from serving.wire import head
 
 _MAX_RANK: Final = 32
 _INT64: Final = range(2**63)
-_RAW_FIELD: Final = inference_pb2.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
+RAW_FIELD: Final = inference_pb2.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,39 +34,83 @@ class Wanted:
         return self.by_name.get(name, self.default)
 
 
-def message_of(
-    body: bytes, json_size: int | None, model: str, version: str, *, max_depth: int, max_bytes: int
-) -> tuple[bytes, Wanted]:
-    """`json_size` is the value of Inference-Header-Content-Length, None without it. Raises InvalidRequest, TooLarge
-    (the tensors are larger than the JSON that holds them)."""
-    if json_size is not None and json_size > len(body):
+_ALL_BINARY: Final = Wanted(default=True)
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request in parts: the serialised head, then the raw bytes of each tensor. Those that came as binary are views
+    of the body, one behind the other; those that came as JSON are bytes."""
+
+    head: bytes
+    raws: list[bytes | memoryview]
+    wanted: Wanted
+
+    def message(self, max_bytes: int) -> bytes:
+        """The serialised inference.ModelInferRequest. Raises TooLarge past `max_bytes`: the tensors can be larger than
+        the JSON that holds them."""
+        return joined(self.head, self.raws, max_bytes)
+
+
+def json_part(body: bytes, json_size: int | None) -> bytes:
+    """`json_size` is the value of Inference-Header-Content-Length, None without it. Raises InvalidRequest."""
+    if json_size is None:
+        return body
+    if json_size > len(body):
         raise InvalidRequest(
             f"is {json_size}, but the body has {len(body)} bytes",
             field="inference-header-content-length",
             remedy="send the length of the JSON part",
         )
-    document = parse(body if json_size is None else body[:json_size], max_depth)
+    return body[:json_size]
+
+
+def asked_of(document: object, tail: memoryview, model: str, version: str) -> Asked:
+    """`document` is the JSON, `tail` what follows it. Raises InvalidRequest, Unimplemented (shared memory)."""
     if not isinstance(document, dict):
         raise InvalidRequest("must be a JSON object", field="body", remedy='send {"inputs": [...]}')
     request = inference_pb2.ModelInferRequest(model_name=model, model_version=version, id=_id_of(document))
     parameters = mapping(document.get("parameters"), "parameters")
-    default = parameters.pop("binary_data_output", False)
-    write_parameters(parameters, request.parameters, "parameters")
-    tail = memoryview(body)[len(body) if json_size is None else json_size :]
+    default = parameters.get("binary_data_output", False)
+    write_parameters(_without(parameters, "binary_data_output"), request.parameters, "parameters")
     raws = _read_inputs(_inputs_of(document), request, tail)
     wanted = Wanted(_flag(default, "parameters.binary_data_output"), _read_outputs(document.get("outputs"), request))
-    return assemble(request, raws, max_bytes), wanted
+    return Asked(request.SerializeToString(), raws, wanted)
+
+
+def message_of(
+    body: bytes, json_size: int | None, model: str, version: str, *, max_depth: int, max_bytes: int
+) -> tuple[bytes, Wanted]:
+    """A whole body to the message, and what is wanted of its answer. Raises InvalidRequest, TooLarge, Unimplemented."""
+    text = json_part(body, json_size)
+    asked = asked_of(parse(text, max_depth), memoryview(body)[len(text) :], model, version)
+    return asked.message(max_bytes), asked.wanted
+
+
+def _without(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The document stays as it came."""
+    return {key: value for key, value in values.items() if key != name} if name in values else values
 
 
 def assemble(request: inference_pb2.ModelInferRequest, raws: Sequence[bytes | memoryview], max_bytes: int) -> bytes:
     """The request with its tensors. Raises TooLarge past `max_bytes`."""
-    parts: list[bytes | memoryview] = [request.SerializeToString()]
+    return joined(request.SerializeToString(), raws, max_bytes)
+
+
+def joined(start: bytes, raws: Sequence[bytes | memoryview], max_bytes: int) -> bytes:
+    """A serialised head with its tensors, each copied once. Raises TooLarge past `max_bytes`."""
+    parts: list[bytes | memoryview] = [start]
     for raw in raws:
-        parts += (head(_RAW_FIELD, len(raw)), raw)
+        parts += (head(RAW_FIELD, len(raw)), raw)
     message = b"".join(parts)
-    if len(message) > max_bytes:
-        raise above_limit(f"request of {len(message)} bytes", "router.limits.max_message_bytes", max_bytes)
+    check_message(len(message), max_bytes)
     return message
+
+
+def check_message(size: int, max_bytes: int) -> None:
+    """Raises TooLarge."""
+    if size > max_bytes:
+        raise above_limit(f"request of {size} bytes", "router.limits.max_message_bytes", max_bytes)
 
 
 def _id_of(document: Mapping[str, Any]) -> str:
@@ -102,13 +146,13 @@ def _read_inputs(
             raise InvalidRequest(f"input {name!r} is sent twice", field=f"{where}.name", remedy="send each input once")
         names.add(name)
         parameters = mapping(tensor.get("parameters"), f"{where}.parameters")
-        size = parameters.pop("binary_data_size", None)
+        size = parameters.get("binary_data_size")
         head = request.inputs.add(name=name, datatype=datatype, shape=shape)
-        write_parameters(parameters, head.parameters, f"{where}.parameters")
+        write_parameters(_without(parameters, "binary_data_size"), head.parameters, f"{where}.parameters")
         if "shared_memory_region" in parameters:
             _refuse_data(size, tensor, where)
         elif size is None:
-            raws.append(_data_of(tensor, datatype, shape, where))
+            raws.append(data_of(tensor, datatype, shape, where))
         else:
             raws.append(_binary_of(tensor, size, tail, position, where))
             position += size
@@ -164,7 +208,8 @@ def _shape_of(tensor: Mapping[str, Any], where: str) -> list[int]:
     return shape
 
 
-def _data_of(tensor: Mapping[str, Any], datatype: str, shape: list[int], where: str) -> bytes:
+def data_of(tensor: Mapping[str, Any], datatype: str, shape: list[int], where: str) -> bytes:
+    """The raw bytes of a tensor's member `data`. Raises InvalidRequest."""
     field_name = f"{where}.data"
     if "data" not in tensor:
         raise InvalidRequest(
@@ -205,10 +250,11 @@ def _read_outputs(outputs: object, request: inference_pb2.ModelInferRequest) -> 
             raise InvalidRequest(f"{name!r} is there twice", field=f"{where}.name", remedy="ask for each output once")
         names.add(name)
         parameters = mapping(output.get("parameters"), f"{where}.parameters")
-        binary = parameters.pop("binary_data", None)
+        binary = parameters.get("binary_data")
         if binary is not None:
             forms[name] = _flag(binary, f"{where}.parameters.binary_data")
-        write_parameters(parameters, request.outputs.add(name=name).parameters, f"{where}.parameters")
+        target = request.outputs.add(name=name).parameters
+        write_parameters(_without(parameters, "binary_data"), target, f"{where}.parameters")
     return forms
 
 
@@ -234,7 +280,7 @@ def raw_message_of(
     raw = len(body).to_bytes(4, "little") + body if tensor.datatype == "BYTES" else body
     request = inference_pb2.ModelInferRequest(model_name=model, model_version=version)
     request.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=shape)
-    return assemble(request, [raw], max_bytes), Wanted(default=True)
+    return assemble(request, [raw], max_bytes), _ALL_BINARY
 
 
 def _extents(tensor: TensorSpec, size: int) -> list[int]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import orjson
 
@@ -15,6 +15,10 @@ from router.http1.heads import Head
 from router.http1.replies import Header, written
 from serving.errors import DodonaError, InvalidRequest
 from serving.status import Status
+
+if TYPE_CHECKING:
+    from router.edge.rest.aside import Aside
+    from router.edge.rest.infer import InferPlan
 
 JSON_TYPE: Final[Header] = (b"content-type", b"application/json")
 BINARY_TYPE: Final[Header] = (b"content-type", b"application/octet-stream")
@@ -35,14 +39,19 @@ class WrongContentType(DodonaError):
 
 @dataclass(slots=True)
 class Request:
-    """`arguments` are the path's. `headers` has lower-case names; of a repeated header the last counts."""
+    """`arguments` are those in the path. `headers` has lower-case names; of a repeated header the last counts."""
 
     core: Core
     exchange: Exchange
-    arguments: Mapping[str, str]
+    plan: "Plan"
     request_id: str
+    aside: "Aside"
     cache_status: str = ""
     """Value of the reply's Cache-Status; empty for an answer of a run of its own."""
+
+    @property
+    def arguments(self) -> Mapping[str, str]:
+        return self.plan.arguments
 
     @property
     def headers(self) -> Mapping[bytes, bytes]:
@@ -146,6 +155,19 @@ class Direct:
     @property
     def __name__(self) -> str:
         return self.start.__name__
+
+
+class Plan:
+    """What the edge makes of a head; kept in `Head.plan`, so made once for all requests with the same head."""
+
+    __slots__ = ("arguments", "infer", "request_id", "target")
+
+    def __init__(self, target: Endpoint | Direct, arguments: Mapping[str, str], request_id: str) -> None:
+        """`request_id` is the caller's, "" where each request gets one of ours."""
+        self.target = target
+        self.arguments = arguments
+        self.request_id = request_id
+        self.infer: InferPlan | None = None
 
 
 def as_json(document: object, status: int = 200) -> Response:

@@ -13,8 +13,8 @@ from router.edge.rest.decode import assemble
 from router.edge.rest.elements import NameOf, pack, unpack
 from router.edge.rest.encode import raws_of
 from router.edge.rest.exchange import Request, Response
-from router.edge.rest.infer import compressed, predict
 from router.edge.rest.parameters import mapping, write_parameters
+from router.edge.rest.predict import compressed, predict
 from serving.errors import InvalidRequest, Unimplemented
 from serving.spec import Signature
 

@@ -1,41 +1,88 @@
-"""POST .../infer, the hot path: body -> protobuf -> Dispatcher -> reply, without a task for what is small and plain."""
+"""POST .../infer, the hot path: body -> protobuf -> Dispatcher -> reply, without a task for what is small and plain.
+
+What a head says is read once and kept with it (`InferPlan`), for the listener gives equal heads as one. Bodies that are
+compressed, and what takes long, go by way of a coroutine.
+"""
 
 from functools import partial
+from typing import Final
 
+from router.core import Core
 from router.edge.caching import heed
-from router.edge.intake import infer, inference_of
-from router.edge.rest.body import LEAST_COMPRESSED, accepted_encoding, compress, compress_at_once
-from router.edge.rest.decode import Wanted, message_of, raw_message_of
-from router.edge.rest.encode import response_of
-from router.edge.rest.exchange import Direct, Request, Response, check_content_type
+from router.edge.intake import inference_of
+from router.edge.rest.aside import LARGE
+from router.edge.rest.body import LEAST_COMPRESSED, accepted_encoding, compress_at_once
+from router.edge.rest.decode import Wanted, asked_of, json_part, raw_message_of
+from router.edge.rest.encode import response_of, textual_bytes
+from router.edge.rest.exchange import Direct, Request, Response, check_content_type, timeout_of
+from router.edge.rest.jsontext import parse
 from router.edge.rest.outcome import answer, fault, refusal
+from router.edge.rest.predict import compressed, predict, say_where_from, set_compressed
+from router.edge.rest.templates import Templates
 from router.sharing import Share
 from serving.errors import DodonaError, InvalidRequest
+
+_JSON: Final = b"content-type: application/json\r\nx-request-id: %s\r\n"
+_BINARY: Final = (
+    b"content-type: application/octet-stream\r\ninference-header-content-length: %d\r\nx-request-id: %s\r\n"
+)
+
+
+class InferPlan:
+    """What the head of an infer request says, and the templates of the last request and answer with that head."""
+
+    __slots__ = (
+        "accepts",
+        "json_size",
+        "model",
+        "packed",
+        "templates",
+        "tenant",
+        "timeout_s",
+        "traceparent",
+        "version",
+    )
+
+    def __init__(self, request: Request) -> None:
+        """Raises InvalidRequest, WrongContentType."""
+        head = request.exchange.head
+        check_content_type(head)
+        self.json_size = _json_size(request)
+        self.timeout_s = timeout_of(head)
+        self.model = request.model
+        self.version = request.version
+        self.traceparent = request.traceparent
+        self.tenant = request.tenant
+        self.packed = b"content-encoding" in head.headers
+        self.accepts = accepted_encoding(head.headers.get(b"accept-encoding"))
+        self.templates = Templates()
 
 
 def start_infer(request: Request) -> None:
     """Raises DodonaError."""
-    exchange = request.exchange
-    check_content_type(exchange.head)
-    if b"content-encoding" in exchange.head.headers:
+    plan = request.plan.infer
+    if plan is None:
+        plan = request.plan.infer = InferPlan(request)
+    exchange, core = request.exchange, request.core
+    if plan.packed or _json_bytes(plan, exchange.body) >= LARGE:
         exchange.run(answer(_infer_in_steps, request))
         return
-    message, wanted = _decode(request, exchange.body)
-    dispatcher = request.core.dispatcher
+    message, wanted = _decode(core, plan, exchange.body)
+    dispatcher = core.dispatcher
     inference = inference_of(
-        request.core,
+        core,
         message,
-        deadline=request.deadline(),
+        deadline=None if plan.timeout_s is None else exchange.opened_at + plan.timeout_s,
         request_id=request.request_id,
-        traceparent=request.traceparent,
-        on_reply=partial(_reply, request, wanted),
+        traceparent=plan.traceparent,
+        on_reply=partial(_reply, request, plan, wanted),
         on_error=partial(_fail, request),
-        tenant=request.tenant,
+        tenant=plan.tenant,
     )
     share = inference.share
     if share is not None:
         heed(inference, request.cache_control)
-        inference.on_reply = partial(_reply_shared, request, wanted, share)
+        inference.on_reply = partial(_reply_shared, request, plan, wanted, share)
     exchange.on_cancel = partial(dispatcher.cancel, inference)
     dispatcher.submit(inference)
 
@@ -43,56 +90,102 @@ def start_infer(request: Request) -> None:
 infer_tensors = Direct(start_infer)
 
 
-def _reply(request: Request, wanted: Wanted, reply: bytes) -> None:
+def _decode(core: Core, plan: InferPlan, body: bytes) -> tuple[bytes, Wanted]:
+    limits = core.settings.limits
+    max_bytes = limits.max_message_bytes
+    model, version, json_size = plan.model, plan.version, plan.json_size
+    if json_size is None:
+        document = parse(body, limits.max_json_depth)
+        known = plan.templates.json
+        message = None if known is None else known.message(document, max_bytes)
+        if known is not None and message is not None:
+            return message, known.wanted
+        asked = asked_of(document, memoryview(b""), model, version)
+        plan.templates.keep_json(document, asked)
+        return asked.message(max_bytes), asked.wanted
+    if json_size == 0:
+        signature = core.catalogue.described(model, version).signature
+        return raw_message_of(body, signature, model, version, max_bytes=max_bytes)
+    usual = plan.templates.binary
+    message = None if usual is None else usual.message(body, max_bytes)
+    if usual is not None and message is not None:
+        return message, usual.wanted
+    text = json_part(body, json_size)
+    asked = asked_of(parse(text, limits.max_json_depth), memoryview(body)[json_size:], model, version)
+    plan.templates.keep_binary(text, len(body), asked)
+    return asked.message(max_bytes), asked.wanted
+
+
+def _reply(request: Request, plan: InferPlan, wanted: Wanted, reply: bytes) -> None:
     """Called by the Dispatcher, so it raises nothing."""
     try:
-        response = response_of(reply, wanted)
-        _say_where_from(request, response)
-        encoding = _encoding(request, response)
-        if encoding:
-            packed = compress_at_once(response.body, encoding)
-            if packed is None:
-                request.exchange.run(_send_compressed(request, response))
-                return
-            _set_compressed(response, packed, encoding)
+        known = plan.templates.answer
+        raws = None if known is None else known.raws(reply, wanted)
+        if known is None or raws is None or known.textual >= LARGE or request.cache_status:
+            _reply_generally(request, plan, wanted, reply)
+            return
+        body, json_size = known.skeleton.filled(raws)
+        if plan.accepts and len(body) >= LEAST_COMPRESSED:
+            _reply_generally(request, plan, wanted, reply)
+            return
+        request_id = request.request_id.encode()
+        lines = _BINARY % (json_size, request_id) if known.skeleton.any_binary else _JSON % request_id
+        request.exchange.reply(200, lines, body)
     except DodonaError as error:
         _fail(request, error)
     except Exception:
         fault(request.exchange, request.request_id)
-    else:
-        response.send(request.exchange, request.request_id)
 
 
-def _reply_shared(request: Request, wanted: Wanted, share: Share, reply: bytes) -> None:
+def _reply_shared(request: Request, plan: InferPlan, wanted: Wanted, share: Share, reply: bytes) -> None:
     request.cache_status = share.status
-    _reply(request, wanted, reply)
+    _reply(request, plan, wanted, reply)
+
+
+def _reply_generally(request: Request, plan: InferPlan, wanted: Wanted, reply: bytes) -> None:
+    if len(reply) >= LARGE and textual_bytes(reply, wanted) >= LARGE:
+        request.exchange.run(answer(partial(_respond_in_steps, reply, wanted), request))
+        return
+    response = response_of(reply, wanted)
+    plan.templates.keep_answer(reply, wanted)
+    say_where_from(request, response)
+    if plan.accepts and len(response.body) >= LEAST_COMPRESSED:
+        packed = compress_at_once(response.body, plan.accepts)
+        if packed is None:
+            request.exchange.run(answer(partial(_respond_in_steps, reply, wanted), request))
+            return
+        set_compressed(response, packed, plan.accepts)
+    response.send(request.exchange, request.request_id)
 
 
 def _fail(request: Request, error: DodonaError) -> None:
     refusal(error).send(request.exchange, request.request_id)
 
 
-async def _send_compressed(request: Request, response: Response) -> None:
-    await _compress(request, response)
-    response.send(request.exchange, request.request_id)
-
-
 async def _infer_in_steps(request: Request) -> Response:
-    message, wanted = _decode(request, await request.body())
-    return await compressed(request, response_of(await predict(request, message), wanted))
+    plan = request.plan.infer
+    assert plan is not None
+    body = await request.body()
+    if _json_bytes(plan, body) < LARGE:
+        message, wanted = _decode(request.core, plan, body)
+    else:
+        limits = request.core.settings.limits
+        sizes = {"max_depth": limits.max_json_depth, "max_bytes": limits.max_message_bytes}
+        message, wanted = await request.aside.call(
+            "message_of", body, plan.json_size, plan.model, plan.version, **sizes
+        )
+    return await _respond_in_steps(await predict(request, message), wanted, request)
 
 
-def _decode(request: Request, body: bytes) -> tuple[bytes, Wanted]:
-    core = request.core
-    limits = core.settings.limits
-    model, version = request.model, request.version
-    json_size = _json_size(request)
-    if json_size == 0:
-        signature = core.catalogue.described(model, version).signature
-        return raw_message_of(body, signature, model, version, max_bytes=limits.max_message_bytes)
-    return message_of(
-        body, json_size, model, version, max_depth=limits.max_json_depth, max_bytes=limits.max_message_bytes
-    )
+async def _respond_in_steps(reply: bytes, wanted: Wanted, request: Request) -> Response:
+    if len(reply) < LARGE or textual_bytes(reply, wanted) < LARGE:
+        return await compressed(request, response_of(reply, wanted))
+    return await compressed(request, await request.aside.call("response_of", reply, wanted))
+
+
+def _json_bytes(plan: InferPlan, body: bytes) -> int:
+    """How much of a body is JSON."""
+    return len(body) if plan.json_size is None else plan.json_size
 
 
 def _json_size(request: Request) -> int | None:
@@ -106,47 +199,3 @@ def _json_size(request: Request) -> int | None:
             remedy="send the length of the JSON part in bytes, or 0",
         )
     return int(value)
-
-
-async def predict(request: Request, message: bytes) -> bytes:
-    """Serialised ModelInferRequest in, ModelInferResponse out. Raises DodonaError; cancelling it, as the listener does
-    when the caller has gone, withdraws the inference."""
-    return await infer(
-        request.core,
-        message,
-        deadline=request.deadline(),
-        request_id=request.request_id,
-        traceparent=request.traceparent,
-        tenant=request.tenant,
-        caller=request,
-    )
-
-
-async def compressed(request: Request, response: Response) -> Response:
-    """The response in an encoding that the caller accepts, where it is large enough to be worth it, with the word where
-    it came from."""
-    _say_where_from(request, response)
-    await _compress(request, response)
-    return response
-
-
-async def _compress(request: Request, response: Response) -> None:
-    encoding = _encoding(request, response)
-    if encoding:
-        _set_compressed(response, await compress(response.body, encoding), encoding)
-
-
-def _say_where_from(request: Request, response: Response) -> None:
-    if request.cache_status:
-        response.headers.append((b"cache-status", request.cache_status.encode()))
-
-
-def _encoding(request: Request, response: Response) -> str:
-    if len(response.body) < LEAST_COMPRESSED:
-        return ""
-    return accepted_encoding(request.headers.get(b"accept-encoding"))
-
-
-def _set_compressed(response: Response, packed: bytes, encoding: str) -> None:
-    response.body = packed
-    response.headers += [(b"content-encoding", encoding.encode()), (b"vary", b"accept-encoding")]

@@ -11,8 +11,8 @@ from router.edge.rest.describing import model_names
 from router.edge.rest.elements import unpack
 from router.edge.rest.encode import raws_of
 from router.edge.rest.exchange import Request, Response, as_json
-from router.edge.rest.infer import compressed, predict
 from router.edge.rest.instances import tensors_of
+from router.edge.rest.predict import compressed, predict
 from serving.errors import Unavailable
 from serving.spec import State
 

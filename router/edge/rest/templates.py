@@ -1,0 +1,183 @@
+"""What is the same from one request to the next, and from one answer to the next, kept so that it is made once.
+
+A client asks one model again and again with the same names, datatypes and shapes. The protobuf head made of them, and
+the JSON around an answer's values, are then the same bytes. A template recognises its own kind by comparing bytes, all
+of them but the values'; anything else takes the general way (`decode`, `encode`), which also makes the template.
+"""
+
+from typing import Any, Final
+
+import orjson
+
+from protos import inference_pb2
+from router.edge.rest.decode import RAW_FIELD, Asked, Wanted, check_message, data_of
+from router.edge.rest.encode import Skeleton
+from serving.wire import head
+
+LONGEST: Final = 2048
+"""Bytes of what is compared; longer ones are not likely to come again."""
+_ATTEMPTS: Final = 16  # templates made with one head before it is given up
+_ATTEMPTS_LATER: Final = 64  # and one in so many after that
+_RAW_OUTPUT: Final = inference_pb2.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
+
+
+class BinaryTemplate:
+    """Requests whose JSON part, byte for byte, and length are those of an earlier one."""
+
+    __slots__ = ("_end", "_size", "_steps", "_text", "wanted")
+
+    def __init__(self, text: bytes, size: int, asked: Asked) -> None:
+        """`size` is the whole body's, of which `text` is the JSON part."""
+        self._text = text
+        self._size = size
+        self._steps: list[tuple[bytes, int]] = []
+        self.wanted = asked.wanted
+        before = asked.head
+        for raw in asked.raws:
+            before += head(RAW_FIELD, len(raw))
+            if isinstance(raw, memoryview):
+                self._steps.append((before, len(raw)))
+                before = b""
+            else:
+                before += raw
+        self._end = before
+
+    def message(self, body: bytes, max_bytes: int) -> bytes | None:
+        """The message, or None if the request is another. Raises TooLarge."""
+        if len(body) != self._size or not body.startswith(self._text):
+            return None
+        at = len(self._text)
+        view = memoryview(body)
+        parts: list[bytes | memoryview] = []
+        for before, size in self._steps:
+            parts += (before, view[at : at + size])
+            at += size
+        parts.append(self._end)
+        message = b"".join(parts)
+        check_message(len(message), max_bytes)
+        return message
+
+
+class JsonTemplate:
+    """Requests whose JSON, but for the members `data`, is that of an earlier one."""
+
+    __slots__ = ("_head", "_tensors", "_text", "wanted")
+
+    def __init__(self, text: bytes, inputs: list[dict[str, Any]], asked: Asked) -> None:
+        """`text` and `inputs` are `bare`'s."""
+        self._text = text
+        self._head = asked.head
+        self._tensors = [
+            (tensor["datatype"], tensor["shape"], f"inputs[{index}]") for index, tensor in enumerate(inputs)
+        ]
+        self.wanted = asked.wanted
+
+    def message(self, document: Any, max_bytes: int) -> bytes | None:
+        """The message, or None if the request is another. Raises TooLarge, InvalidRequest (values that do not fit)."""
+        parted = bare(document)
+        if parted is None or parted[0] != self._text:
+            return None
+        parts = [self._head]
+        for tensor, (datatype, shape, where) in zip(parted[1], self._tensors, strict=True):
+            raw = data_of(tensor, datatype, shape, where)
+            parts += (head(RAW_FIELD, len(raw)), raw)
+        message = b"".join(parts)
+        check_message(len(message), max_bytes)
+        return message
+
+
+def bare(document: Any) -> tuple[bytes, list[dict[str, Any]]] | None:
+    """The text of a request without its values, and its tensors; None where they are not all in the JSON. Text, because
+    that tells 1 from 1.0 and true."""
+    inputs = document.get("inputs") if type(document) is dict else None
+    if type(inputs) is not list:
+        return None
+    columns = []
+    for tensor in inputs:
+        if type(tensor) is not dict or "data" not in tensor:
+            return None
+        columns.append({name: value for name, value in tensor.items() if name != "data"})
+    return orjson.dumps({**document, "inputs": columns}), inputs
+
+
+class AnswerTemplate:
+    """Replies whose bytes, but for the values, are those of an earlier one to somebody who wanted the same."""
+
+    __slots__ = ("_cuts", "_size", "_wanted", "compared", "skeleton", "textual")
+
+    def __init__(self, reply: bytes, wanted: Wanted) -> None:
+        """Raises ValueError where the layout is another than the usual, which ends in the raw contents."""
+        answer = inference_pb2.ModelInferResponse.FromString(reply)
+        raws = list(answer.raw_output_contents)
+        if not raws or len(raws) != len(answer.outputs):
+            raise ValueError("the outputs are not raw contents")
+        heads = [head(_RAW_OUTPUT, len(raw)) for raw in raws]
+        start = len(reply) - sum(map(len, heads)) - sum(map(len, raws))
+        if start < 0 or not reply.endswith(b"".join([part for pair in zip(heads, raws, strict=True) for part in pair])):
+            raise ValueError("the raw contents are not the end")
+        self._size = len(reply)
+        self._wanted = wanted
+        self._cuts: list[tuple[int, bytes, int]] = []
+        before = reply[:start]
+        at = 0
+        for before_raw, raw in zip(heads, raws, strict=True):
+            before += before_raw
+            end = at + len(before) + len(raw)
+            self._cuts.append((at, before, end))
+            at = end
+            before = b""
+        self.compared = start
+        """Bytes that are not values."""
+        self.skeleton = Skeleton(answer, wanted, [len(raw) for raw in raws])
+        self.textual = sum(len(raw) for raw, binary in zip(raws, self.skeleton.binary, strict=True) if not binary)
+        """Bytes of the tensors that are to be written as JSON."""
+
+    def raws(self, reply: bytes, wanted: Wanted) -> list[memoryview] | None:
+        """The raw bytes of each output, or None if the reply is another."""
+        if len(reply) != self._size or wanted is not self._wanted:
+            return None
+        raws = []
+        view = memoryview(reply)
+        for at, before, end in self._cuts:
+            if not reply.startswith(before, at):
+                return None
+            raws.append(view[at + len(before) : end])
+        return raws
+
+
+class Templates:
+    """Those of the last request and answer with one head. Where they do not fit time and again, as for a client that
+    numbers its requests in the JSON, making them is mostly left off."""
+
+    __slots__ = ("_in_vain", "answer", "binary", "json")
+
+    def __init__(self) -> None:
+        self.binary: BinaryTemplate | None = None
+        self.json: JsonTemplate | None = None
+        self.answer: AnswerTemplate | None = None
+        self._in_vain = 0
+
+    def _worth_it(self) -> bool:
+        self._in_vain += 1
+        return self._in_vain <= _ATTEMPTS or self._in_vain % _ATTEMPTS_LATER == 0
+
+    def keep_binary(self, text: bytes, size: int, asked: Asked) -> None:
+        if len(text) <= LONGEST and self._worth_it():
+            self.binary = BinaryTemplate(text, size, asked)
+
+    def keep_json(self, document: Any, asked: Asked) -> None:
+        if not self._worth_it():
+            return
+        parted = bare(document)
+        if parted is not None and len(parted[0]) <= LONGEST:
+            self.json = JsonTemplate(parted[0], document["inputs"], asked)
+
+    def keep_answer(self, reply: bytes, wanted: Wanted) -> None:
+        if not self._worth_it():
+            return
+        try:
+            known = AnswerTemplate(reply, wanted)
+        except ValueError:
+            return
+        if known.compared <= LONGEST:
+            self.answer = known
