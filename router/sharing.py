@@ -21,15 +21,18 @@ from typing import TYPE_CHECKING, Final
 
 from protos import routing_pb2
 from router.policy.replies import Replies, Shelf
-from router.policy.sharing import VOLATILE, Key, SharingTerms, essence, key_of
+from router.policy.sharing import SHARED_MEMORY, SMALL_BYTES, VOLATILE, Key, SharingTerms, essence, key_of
 from serving.errors import InvalidRequest
-from serving.wire import field_bytes
+from serving.wire import LENGTH_DELIMITED, field_bytes
 
 if TYPE_CHECKING:
     from router.request import Inference
 
 _NAME, _VERSION, _ID, _PARAMETERS = 1, 2, 3, 4
+_ID_TAG: Final = bytes((_ID << 3 | LENGTH_DELIMITED,))
 _MAX_HEADS: Final = 64
+TIMED: Final = 16
+"""One miss of so many is timed, and counts for them all."""
 _OF_SEQUENCES: Final = ("sequence_id", "sequence_start", "sequence_end")
 
 HIT: Final = "dodona; hit"
@@ -88,26 +91,28 @@ class Sharing:
             self._replies.remove(shelf)
             self.figures.shelf_gone()
 
-    def join(self, inference: "Inference", routing: routing_pb2.Request) -> None:
+    def join(self, inference: "Inference", routing: routing_pb2.Request, *, plain: bool) -> None:
         """Give a new request its `share`, unless it may not have one. What the caller sent loses its id on the way to
-        the worker, and parameters that the router alone understands. Raises InvalidRequest."""
-        parameters = routing.parameters
-        if parameters and (any(name in parameters for name in _OF_SEQUENCES) or _declined(routing)):
-            return
-        head = self._heads.get(routing.model_version) or self._head(routing)
-        message, identity = inference.message, routing.id
-        id_field = field_bytes(_ID, identity.encode()) if identity else b""
-        if parameters or not message.startswith(head + id_field):
-            rest = essence(message, _says_who)
+        the worker, and parameters that the router alone understands. `plain`: it has no parameters. Raises
+        InvalidRequest."""
+        message = inference.message
+        head = self._heads.get(inference.wanted) or self._head(routing)
+        start = len(head)
+        id_field = b""
+        if not plain or not message.startswith(head) or message[start : start + 1] == _ID_TAG:
+            if not plain and (any(name in routing.parameters for name in _OF_SEQUENCES) or _declined(routing)):
+                return
+            rest = _rest(message, head, routing, plain)
             if rest is None:
                 return
             message = head + rest
-        elif id_field:
-            message = head + message[len(head) + len(id_field) :]
-        key = key_of(message, len(head))
+            id_field = field_bytes(_ID, routing.id.encode())
+        key = (
+            message[start:] if len(message) <= SMALL_BYTES and SHARED_MEMORY not in message else key_of(message, start)
+        )
         if key is not None:
             inference.message = message
-            inference.share = Share(self, key, len(message), inference.tenant, id_field)
+            inference.share = Share(self, key, inference.tenant, id_field)
 
     def _head(self, routing: routing_pb2.Request) -> bytes:
         """What a message begins with, where its writer kept to the order of the fields."""
@@ -136,6 +141,14 @@ def _says_who(number: int, field: bytes) -> bool:
     return number in (_NAME, _VERSION, _ID)
 
 
+def _rest(message: bytes, head: bytes, routing: routing_pb2.Request, plain: bool) -> bytes | None:
+    """What is left of a request without what says who asks."""
+    start = head + field_bytes(_ID, routing.id.encode())
+    if plain and message.startswith(start):
+        return message[len(start) :]
+    return essence(message, _says_who)
+
+
 class Flight:
     """Who waits for one run; made when the first of them comes, handed on with the run."""
 
@@ -150,26 +163,25 @@ class Share:
 
     __slots__ = (
         "_flight",
-        "_id_field",
         "_key",
-        "_key_bytes",
         "_place",
         "_runs",
         "_sharing",
+        "id_field",
         "inherited",
         "looks",
         "status",
         "stores",
     )
 
-    def __init__(self, sharing: Sharing, key: Key, key_bytes: int, tenant: str, id_field: bytes) -> None:
+    def __init__(self, sharing: Sharing, key: Key, tenant: str, id_field: bytes) -> None:
         self._sharing = sharing
         self._key = key
-        self._key_bytes = key_bytes
         self._place: Hashable = (tenant, key) if tenant else key
-        self._id_field = id_field
         self._flight: Flight | None = None
         self._runs = False
+        self.id_field = id_field
+        """This caller's id, to be appended to the answer: serialised messages concatenate."""
         self.looks = True
         """Whether an answer that was kept will do, or that of an identical request."""
         self.stores = True
@@ -179,41 +191,28 @@ class Share:
         self.status = ""
         """Value of Cache-Status; empty if it ran by itself."""
 
+    @property
+    def figures(self) -> SharingFigures:
+        return self._sharing.figures
+
     # A new request.
 
-    def kept(self, now: float) -> bytes | None:
-        """The answer, if it was kept."""
-        shelf = self._sharing.shelf
-        if shelf is None or not self.looks:
+    def find(self, now: float) -> "bytes | Inference | None":
+        """The answer if it was kept, else the identical request under way, if there is one to follow."""
+        if not self.looks:
             return None
-        response = shelf.get(self._key, now)
-        if response is not None:
-            self.status = HIT
-            self._sharing.figures.hits += 1
-        return response
-
-    def collapsed(self) -> None:
-        """It gets the answer of the run that it followed."""
-        self.status = COLLAPSED
-        self._sharing.figures.collapsed += 1
-
-    def took(self, seconds: float) -> None:
-        """For looking up or storing."""
-        figures = self._sharing.figures
-        if self.status:
-            figures.hit_s += seconds
-        else:
-            figures.miss_s += seconds
-
-    def leader(self) -> "Inference | None":
-        """The identical request under way, if there is one to follow."""
-        return self._sharing.flights.get(self._place) if self.looks else None
+        sharing = self._sharing
+        if sharing.shelf is not None:
+            response = sharing.shelf.get(self._key, now)
+            if response is not None:
+                return response
+        return sharing.flights.get(self._place)
 
     def lead(self, inference: "Inference") -> None:
         """It runs itself."""
-        sharing = self._sharing
         self._runs = True
         if self.looks:
+            sharing = self._sharing
             sharing.flights[self._place] = inference
             if sharing.shelf is not None:
                 sharing.figures.misses += 1
@@ -230,13 +229,14 @@ class Share:
 
     # Its end.
 
-    def keep(self, response: bytes, now: float) -> bool:
-        """It was answered: keep the answer if it ran for it. Returns whether there was anything to look after."""
+    def settle(self, inference: "Inference", response: bytes, now: float) -> "Sequence[Inference]":
+        """It was answered: keep the answer if it ran for it. Returns who waited for it."""
+        if not self._runs:
+            return ()
         shelf = self._sharing.shelf
-        if shelf is None or not self._runs or not self.stores:
-            return False
-        shelf.put(self._key, self._key_bytes, response, now)
-        return True
+        if shelf is not None and self.stores:
+            shelf.put(self._key, response, now)
+        return self.release(inference)
 
     def release(self, inference: "Inference") -> "Sequence[Inference]":
         """Nobody joins it any more. Returns who waited for it; they are on their own. Nothing happens to a follower."""
@@ -278,7 +278,3 @@ class Share:
 
     def followers(self) -> "Sequence[Inference]":
         return list(self._flight.followers) if self._flight is not None and self._runs else ()
-
-    def addressed(self, response: bytes) -> bytes:
-        """The answer with this caller's id: serialised messages concatenate."""
-        return response + self._id_field if self._id_field else response

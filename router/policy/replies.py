@@ -14,9 +14,9 @@ after its shelf was cleared.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sized
 from math import inf
-from typing import Final
+from typing import Final, Protocol
 
 ENTRY_BYTES: Final = 400
 """Of one entry beside the bytes of request and answer."""
@@ -46,14 +46,13 @@ class Doorkeeper:
         return False
 
 
-class Kept:
-    __slots__ = ("expires_at", "response", "size", "used")
+class Key(Hashable, Sized, Protocol):
+    """`len` is what it keeps in memory, in bytes."""
 
-    def __init__(self, response: bytes, size: int, expires_at: float, used: int) -> None:
-        self.response = response
-        self.size = size
-        self.expires_at = expires_at
-        self.used = used
+
+Kept = tuple[bytes, float, int]
+"""Answer, when its time is over, and the use at which it was asked for last. A tuple of plain values: the garbage
+collector leaves it alone."""
 
 
 class Shelf:
@@ -63,7 +62,7 @@ class Shelf:
 
     def __init__(self, replies: "Replies", max_bytes: int, ttl_s: float) -> None:
         self._replies = replies
-        self._entries: OrderedDict[Hashable, Kept] = OrderedDict()
+        self._entries: OrderedDict[Key, Kept] = OrderedDict()
         self._ttl_s = ttl_s or inf
         self.max_bytes = min(max_bytes or replies.max_bytes, replies.max_bytes)
         self.bytes = 0
@@ -73,29 +72,34 @@ class Shelf:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, key: Hashable, now: float) -> bytes | None:
+    def get(self, key: Key, now: float) -> bytes | None:
         kept = self._entries.get(key)
         if kept is None:
             return None
-        if kept.expires_at <= now:
+        response, expires_at, _ = kept
+        if expires_at <= now:
             self._take_out(key)
             return None
+        replies = self._replies
+        replies.clock += 1
+        self._entries[key] = response, expires_at, replies.clock
         self._entries.move_to_end(key)
-        self._replies.clock = kept.used = self._replies.clock + 1
-        return kept.response
+        return response
 
-    def put(self, key: Hashable, key_bytes: int, response: bytes, now: float) -> None:
+    def put(self, key: Key, response: bytes, now: float) -> None:
         """Keep an answer, in the place of an earlier one to the same request."""
-        size = key_bytes + len(response) + ENTRY_BYTES
+        size = len(key) + len(response) + ENTRY_BYTES
         replies = self._replies
         if key in self._entries:
             self._take_out(key)
-        elif not self._has_room(size) and not replies.door.lets_in(hash(key)):
+        elif (
+            self.bytes + size > self.max_bytes or replies.bytes + size > replies.max_bytes
+        ) and not replies.door.lets_in(hash(key)):
             return
         if size > self.max_bytes:
             return
         replies.clock += 1
-        self._entries[key] = Kept(response, size, now + self._ttl_s, replies.clock)
+        self._entries[key] = response, now + self._ttl_s, replies.clock
         self.bytes += size
         replies.bytes += size
         while self.bytes > self.max_bytes:
@@ -110,19 +114,15 @@ class Shelf:
 
     def oldest(self) -> float:
         """When the entry that goes next was last asked for; infinity if there is none."""
-        return self._entries[next(iter(self._entries))].used if self._entries else inf
+        return self._entries[next(iter(self._entries))][2] if self._entries else inf
 
     def clear(self) -> None:
         self._entries.clear()
         self._replies.bytes -= self.bytes
         self.bytes = 0
 
-    def _has_room(self, size: int) -> bool:
-        replies = self._replies
-        return self.bytes + size <= self.max_bytes and replies.bytes + size <= replies.max_bytes
-
-    def _take_out(self, key: Hashable) -> None:
-        size = self._entries.pop(key).size
+    def _take_out(self, key: Key) -> None:
+        size = len(key) + len(self._entries.pop(key)[0]) + ENTRY_BYTES
         self.bytes -= size
         self._replies.bytes -= size
 

@@ -24,7 +24,7 @@ _SAMPLES: Final = 512
 _RAW_CONTENTS: Final = 7
 _FIXED: Final = {1: 8, 5: 4}
 """Wire type -> bytes."""
-_SHARED_MEMORY: Final = b"shared_memory"
+SHARED_MEMORY: Final = b"shared_memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,10 @@ class LongKey:
         step = size // _SAMPLES
         self._hash = hash((size, message[start : start + _SAMPLES], message[-1:start:-step]))
 
+    def __len__(self) -> int:
+        """Bytes that it keeps in memory."""
+        return len(self._message)
+
     def __hash__(self) -> int:
         return self._hash
 
@@ -75,9 +79,9 @@ Key = bytes | LongKey
 def key_of(message: bytes, start: int) -> Key | None:
     """The key of what follows `start` in a serialised ModelInferRequest; None if it equals no other request."""
     if len(message) - start <= SMALL_BYTES:
-        return None if _SHARED_MEMORY in message else message[start:]
+        return None if SHARED_MEMORY in message else message[start:]
     for number, tag, end in fields(message, start):
-        if number != _RAW_CONTENTS and message.find(_SHARED_MEMORY, tag, end) >= 0:
+        if number != _RAW_CONTENTS and message.find(SHARED_MEMORY, tag, end) >= 0:
             return None
     return LongKey(message, start)
 
