@@ -44,20 +44,19 @@ class Company:
 
     def meets(self, inference: Inference, share: Share) -> bool:
         """Answer a new request with what was kept, or let it wait for an identical one; False if it has to run."""
+        found = share.find(self._clock)
+        if found is None:
+            return False
         now = self._clock()
         if now >= inference.deadline:
-            return False
-        found = share.find(now)
-        if found is None:
             return False
         steps = self._steps
         if isinstance(found, bytes):
             steps.accept(inference, now)
             share.status = HIT
-            figures = share.figures
-            figures.hits += 1
-            figures.hit_s += self._clock() - now
+            share.figures.hits += 1
             steps.reply(inference, found)
+            share.figures.hit_s += self._clock() - now
             return True
         leader = found
         if self._is_full():

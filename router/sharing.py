@@ -16,20 +16,19 @@ Followers are sought within a tenant, because whoever follows waits in the leade
 given to all.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from protos import routing_pb2
 from router.policy.replies import Replies, Shelf
-from router.policy.sharing import SHARED_MEMORY, SMALL_BYTES, VOLATILE, Key, SharingTerms, essence, key_of
+from router.policy.sharing import VOLATILE, Key, SharingTerms, essence, front_of, key_of
 from serving.errors import InvalidRequest
-from serving.wire import LENGTH_DELIMITED, field_bytes
+from serving.wire import field_bytes
 
 if TYPE_CHECKING:
     from router.request import Inference
 
 _NAME, _VERSION, _ID, _PARAMETERS = 1, 2, 3, 4
-_ID_TAG: Final = bytes((_ID << 3 | LENGTH_DELIMITED,))
 _MAX_HEADS: Final = 64
 TIMED: Final = 16
 """One miss of so many is timed, and counts for them all."""
@@ -71,7 +70,17 @@ class SharingFigures:
 class Sharing:
     """What requests to one content of a version share."""
 
-    __slots__ = ("_heads", "_replies", "figures", "flights", "shelf", "terms")
+    __slots__ = (
+        "_heads",
+        "_replies",
+        "_usual_bytes",
+        "_usual_front",
+        "_usual_start",
+        "figures",
+        "flights",
+        "shelf",
+        "terms",
+    )
 
     def __init__(self, terms: SharingTerms, replies: Replies, figures: SharingFigures) -> None:
         self.terms = terms
@@ -82,6 +91,8 @@ class Sharing:
         keeps = terms.keep and replies.max_bytes > 0
         self.shelf = figures.shelf = replies.shelf(terms.max_bytes, terms.ttl_s) if keeps else None
         self._heads: dict[str, bytes] = {}
+        self._usual_front = b""
+        self._usual_bytes = self._usual_start = -1
 
     def close(self) -> None:
         """Its content has gone: nothing of it is kept, and nobody joins what is under way."""
@@ -96,23 +107,37 @@ class Sharing:
         the worker, and parameters that the router alone understands. `plain`: it has no parameters. Raises
         InvalidRequest."""
         message = inference.message
+        if plain and len(message) == self._usual_bytes and message.startswith(self._usual_front):
+            inference.share = Share(self, message[self._usual_start :], inference.tenant)
+            return
+        if not plain and (any(name in routing.parameters for name in _OF_SEQUENCES) or _declined(routing)):
+            return
         head = self._heads.get(inference.wanted) or self._head(routing)
-        start = len(head)
-        id_field = b""
-        if not plain or not message.startswith(head) or message[start : start + 1] == _ID_TAG:
-            if not plain and (any(name in routing.parameters for name in _OF_SEQUENCES) or _declined(routing)):
-                return
-            rest = _rest(message, head, routing, plain)
-            if rest is None:
-                return
+        id_field = field_bytes(_ID, routing.id.encode())
+        front = head + id_field
+        rest = message[len(front) :] if plain and message.startswith(front) else essence(message, _says_who)
+        if rest is None:
+            return
+        if len(head) + len(rest) != len(message) or not message.startswith(head):
             message = head + rest
-            id_field = field_bytes(_ID, routing.id.encode())
-        key = (
-            message[start:] if len(message) <= SMALL_BYTES and SHARED_MEMORY not in message else key_of(message, start)
-        )
-        if key is not None:
-            inference.message = message
-            inference.share = Share(self, key, inference.tenant, id_field)
+        key = key_of(message, len(head))
+        if key is None:
+            return
+        if isinstance(key, bytes) and message is inference.message:
+            self._learn(message, len(head))
+        inference.message = message
+        inference.share = Share(self, key, inference.tenant)
+        if id_field:
+            inference.share.id_field = id_field
+
+    def _learn(self, message: bytes, start: int) -> None:
+        """Remember what a request of one tensor begins with, up to the tensor, which ends it: others that begin so, and
+        are as long, hold nothing else, and need not be searched."""
+        front = front_of(message, start)
+        if front:
+            self._usual_front = message[: start + len(front)]
+            self._usual_bytes = len(message)
+            self._usual_start = start
 
     def _head(self, routing: routing_pb2.Request) -> bytes:
         """What a message begins with, where its writer kept to the order of the fields."""
@@ -141,14 +166,6 @@ def _says_who(number: int, field: bytes) -> bool:
     return number in (_NAME, _VERSION, _ID)
 
 
-def _rest(message: bytes, head: bytes, routing: routing_pb2.Request, plain: bool) -> bytes | None:
-    """What is left of a request without what says who asks."""
-    start = head + field_bytes(_ID, routing.id.encode())
-    if plain and message.startswith(start):
-        return message[len(start) :]
-    return essence(message, _says_who)
-
-
 class Flight:
     """Who waits for one run; made when the first of them comes, handed on with the run."""
 
@@ -161,35 +178,26 @@ class Flight:
 class Share:
     """One request's part."""
 
-    __slots__ = (
-        "_flight",
-        "_key",
-        "_place",
-        "_runs",
-        "_sharing",
-        "id_field",
-        "inherited",
-        "looks",
-        "status",
-        "stores",
-    )
+    __slots__ = ("__dict__", "_flight", "_key", "_place", "_runs", "_sharing")
 
-    def __init__(self, sharing: Sharing, key: Key, tenant: str, id_field: bytes) -> None:
+    # Of most requests these never change, so they cost nothing to make.
+    id_field: bytes = b""
+    """This caller's id, to be appended to the answer: serialised messages concatenate."""
+    looks: bool = True
+    """Whether an answer that was kept will do, or that of an identical request."""
+    stores: bool = True
+    """Whether its answer may be kept."""
+    inherited: bool = False
+    """Whether the worker was told the deadline of another, whose place this one took."""
+    status: str = ""
+    """Value of Cache-Status; empty if it ran by itself."""
+
+    def __init__(self, sharing: Sharing, key: Key, tenant: str) -> None:
         self._sharing = sharing
         self._key = key
         self._place: Hashable = (tenant, key) if tenant else key
         self._flight: Flight | None = None
         self._runs = False
-        self.id_field = id_field
-        """This caller's id, to be appended to the answer: serialised messages concatenate."""
-        self.looks = True
-        """Whether an answer that was kept will do, or that of an identical request."""
-        self.stores = True
-        """Whether its answer may be kept."""
-        self.inherited = False
-        """Whether the worker was told the deadline of another, whose place this one took."""
-        self.status = ""
-        """Value of Cache-Status; empty if it ran by itself."""
 
     @property
     def figures(self) -> SharingFigures:
@@ -197,13 +205,13 @@ class Share:
 
     # A new request.
 
-    def find(self, now: float) -> "bytes | Inference | None":
+    def find(self, clock: Callable[[], float]) -> "bytes | Inference | None":
         """The answer if it was kept, else the identical request under way, if there is one to follow."""
         if not self.looks:
             return None
         sharing = self._sharing
         if sharing.shelf is not None:
-            response = sharing.shelf.get(self._key, now)
+            response = sharing.shelf.get(self._key, clock)
             if response is not None:
                 return response
         return sharing.flights.get(self._place)
@@ -236,6 +244,10 @@ class Share:
         shelf = self._sharing.shelf
         if shelf is not None and self.stores:
             shelf.put(self._key, response, now)
+        if self._flight is None and self.looks:
+            self._runs = False
+            self._sharing.flights.pop(self._place, None)
+            return ()
         return self.release(inference)
 
     def release(self, inference: "Inference") -> "Sequence[Inference]":

@@ -24,7 +24,7 @@ _SAMPLES: Final = 512
 _RAW_CONTENTS: Final = 7
 _FIXED: Final = {1: 8, 5: 4}
 """Wire type -> bytes."""
-SHARED_MEMORY: Final = b"shared_memory"
+_SHARED_MEMORY: Final = b"shared_memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +79,21 @@ Key = bytes | LongKey
 def key_of(message: bytes, start: int) -> Key | None:
     """The key of what follows `start` in a serialised ModelInferRequest; None if it equals no other request."""
     if len(message) - start <= SMALL_BYTES:
-        return None if SHARED_MEMORY in message else message[start:]
+        return None if _SHARED_MEMORY in message else message[start:]
     for number, tag, end in fields(message, start):
-        if number != _RAW_CONTENTS and message.find(SHARED_MEMORY, tag, end) >= 0:
+        if number != _RAW_CONTENTS and message.find(_SHARED_MEMORY, tag, end) >= 0:
             return None
     return LongKey(message, start)
+
+
+def front_of(message: bytes, start: int) -> bytes:
+    """What stands between `start` and the bytes of the only raw tensor, where that is the message's end; else empty."""
+    for number, tag, end in fields(message, start):
+        if number == _RAW_CONTENTS:
+            _, at = _varint(message, tag)
+            _, at = _varint(message, at)
+            return message[start:at] if end == len(message) else b""
+    return b""
 
 
 def essence(message: bytes, without: Callable[[int, bytes], bool]) -> bytes | None:
