@@ -11,7 +11,7 @@ from typing import Final
 from protos import link_pb2
 from router.refusals import early
 from router.request import Inference
-from router.sharing import Share
+from router.sharing import COLLAPSED, HIT, TIMED, Share
 from serving.errors import DodonaError
 from serving.link.words import error_of
 from serving.status import Status
@@ -44,18 +44,22 @@ class Company:
 
     def meets(self, inference: Inference, share: Share) -> bool:
         """Answer a new request with what was kept, or let it wait for an identical one; False if it has to run."""
+        found = share.find(self._clock)
+        if found is None:
+            return False
         now = self._clock()
         if now >= inference.deadline:
             return False
         steps = self._steps
-        response = share.kept(now)
-        if response is not None:
+        if isinstance(found, bytes):
             steps.accept(inference, now)
-            share.took(self._clock() - now)
-            steps.reply(inference, response)
+            share.status = HIT
+            share.figures.hits += 1
+            steps.reply(inference, found)
+            share.figures.hit_s += self._clock() - now
             return True
-        leader = share.leader()
-        if leader is None or self._is_full():
+        leader = found
+        if self._is_full():
             return False
         steps.accept(inference, now)
         share.follow(inference, leader)
@@ -105,16 +109,17 @@ class Company:
         self._steps.again(heir, error)
         return True
 
-    def answer(self, inference: Inference, share: Share, response: bytes) -> None:
+    def answer(self, inference: Inference, share: Share, response: bytes, now: float) -> None:
         """Give the answer to its caller and to all who waited for it; keep it for those to come."""
-        now = self._clock()
-        if share.keep(response, now):
-            share.took(self._clock() - now)
-        followers = share.release(inference)
-        inference.on_reply(share.addressed(response))
+        followers = share.settle(inference, response, now)
+        figures = share.figures
+        if figures.misses % TIMED == 0 and not share.status:
+            figures.miss_s += TIMED * (self._clock() - now)
+        inference.on_reply(response + share.id_field if share.id_field else response)
         for follower in followers:
             if follower.share is not None:
-                follower.share.collapsed()
+                follower.share.status = COLLAPSED
+            figures.collapsed += 1
             self._steps.reply(follower, response)
 
 

@@ -268,7 +268,8 @@ class Dispatcher:
             inference.seat.replica.cancel(inference)
 
     def _reply(self, inference: Inference, response: bytes) -> None:
-        seconds = self._clock() - inference.queued_at
+        now = self._clock()
+        seconds = now - inference.queued_at
         metrics = inference.pool.metrics
         metrics.request_seconds.observe(seconds)
         metrics.succeeded.inc()
@@ -277,7 +278,7 @@ class Dispatcher:
         if inference.share is None:
             inference.on_reply(response)
         else:
-            self._company.answer(inference, inference.share, response)
+            self._company.answer(inference, inference.share, response, now)
 
     def _fail(self, inference: Inference, error: DodonaError) -> None:
         followers = released_by(inference)

@@ -16,12 +16,12 @@ Followers are sought within a tenant, because whoever follows waits in the leade
 given to all.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from protos import routing_pb2
 from router.policy.replies import Replies, Shelf
-from router.policy.sharing import VOLATILE, Key, SharingTerms, essence, key_of
+from router.policy.sharing import VOLATILE, Key, SharingTerms, essence, front_of, key_of
 from serving.errors import InvalidRequest
 from serving.wire import field_bytes
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _NAME, _VERSION, _ID, _PARAMETERS = 1, 2, 3, 4
 _MAX_HEADS: Final = 64
+TIMED: Final = 16
+"""One miss of so many is timed, and counts for them all."""
 _OF_SEQUENCES: Final = ("sequence_id", "sequence_start", "sequence_end")
 
 HIT: Final = "dodona; hit"
@@ -68,7 +70,17 @@ class SharingFigures:
 class Sharing:
     """What requests to one content of a version share."""
 
-    __slots__ = ("_heads", "_replies", "figures", "flights", "shelf", "terms")
+    __slots__ = (
+        "_heads",
+        "_replies",
+        "_usual_bytes",
+        "_usual_front",
+        "_usual_start",
+        "figures",
+        "flights",
+        "shelf",
+        "terms",
+    )
 
     def __init__(self, terms: SharingTerms, replies: Replies, figures: SharingFigures) -> None:
         self.terms = terms
@@ -79,6 +91,8 @@ class Sharing:
         keeps = terms.keep and replies.max_bytes > 0
         self.shelf = figures.shelf = replies.shelf(terms.max_bytes, terms.ttl_s) if keeps else None
         self._heads: dict[str, bytes] = {}
+        self._usual_front = b""
+        self._usual_bytes = self._usual_start = -1
 
     def close(self) -> None:
         """Its content has gone: nothing of it is kept, and nobody joins what is under way."""
@@ -88,26 +102,42 @@ class Sharing:
             self._replies.remove(shelf)
             self.figures.shelf_gone()
 
-    def join(self, inference: "Inference", routing: routing_pb2.Request) -> None:
+    def join(self, inference: "Inference", routing: routing_pb2.Request, *, plain: bool) -> None:
         """Give a new request its `share`, unless it may not have one. What the caller sent loses its id on the way to
-        the worker, and parameters that the router alone understands. Raises InvalidRequest."""
-        parameters = routing.parameters
-        if parameters and (any(name in parameters for name in _OF_SEQUENCES) or _declined(routing)):
+        the worker, and parameters that the router alone understands. `plain`: it has no parameters. Raises
+        InvalidRequest."""
+        message = inference.message
+        if plain and len(message) == self._usual_bytes and message.startswith(self._usual_front):
+            inference.share = Share(self, message[self._usual_start :], inference.tenant)
             return
-        head = self._heads.get(routing.model_version) or self._head(routing)
-        message, identity = inference.message, routing.id
-        id_field = field_bytes(_ID, identity.encode()) if identity else b""
-        if parameters or not message.startswith(head + id_field):
-            rest = essence(message, _says_who)
-            if rest is None:
-                return
+        if not plain and (any(name in routing.parameters for name in _OF_SEQUENCES) or _declined(routing)):
+            return
+        head = self._heads.get(inference.wanted) or self._head(routing)
+        id_field = field_bytes(_ID, routing.id.encode())
+        front = head + id_field
+        rest = message[len(front) :] if plain and message.startswith(front) else essence(message, _says_who)
+        if rest is None:
+            return
+        if len(head) + len(rest) != len(message) or not message.startswith(head):
             message = head + rest
-        elif id_field:
-            message = head + message[len(head) + len(id_field) :]
         key = key_of(message, len(head))
-        if key is not None:
-            inference.message = message
-            inference.share = Share(self, key, len(message), inference.tenant, id_field)
+        if key is None:
+            return
+        if isinstance(key, bytes) and message is inference.message:
+            self._learn(message, len(head))
+        inference.message = message
+        inference.share = Share(self, key, inference.tenant)
+        if id_field:
+            inference.share.id_field = id_field
+
+    def _learn(self, message: bytes, start: int) -> None:
+        """Remember what a request of one tensor begins with, up to the tensor, which ends it: others that begin so, and
+        are as long, hold nothing else, and need not be searched."""
+        front = front_of(message, start)
+        if front:
+            self._usual_front = message[: start + len(front)]
+            self._usual_bytes = len(message)
+            self._usual_start = start
 
     def _head(self, routing: routing_pb2.Request) -> bytes:
         """What a message begins with, where its writer kept to the order of the fields."""
@@ -148,72 +178,49 @@ class Flight:
 class Share:
     """One request's part."""
 
-    __slots__ = (
-        "_flight",
-        "_id_field",
-        "_key",
-        "_key_bytes",
-        "_place",
-        "_runs",
-        "_sharing",
-        "inherited",
-        "looks",
-        "status",
-        "stores",
-    )
+    __slots__ = ("__dict__", "_flight", "_key", "_place", "_runs", "_sharing")
 
-    def __init__(self, sharing: Sharing, key: Key, key_bytes: int, tenant: str, id_field: bytes) -> None:
+    # Of most requests these never change, so they cost nothing to make.
+    id_field: bytes = b""
+    """This caller's id, to be appended to the answer: serialised messages concatenate."""
+    looks: bool = True
+    """Whether an answer that was kept will do, or that of an identical request."""
+    stores: bool = True
+    """Whether its answer may be kept."""
+    inherited: bool = False
+    """Whether the worker was told the deadline of another, whose place this one took."""
+    status: str = ""
+    """Value of Cache-Status; empty if it ran by itself."""
+
+    def __init__(self, sharing: Sharing, key: Key, tenant: str) -> None:
         self._sharing = sharing
         self._key = key
-        self._key_bytes = key_bytes
         self._place: Hashable = (tenant, key) if tenant else key
-        self._id_field = id_field
         self._flight: Flight | None = None
         self._runs = False
-        self.looks = True
-        """Whether an answer that was kept will do, or that of an identical request."""
-        self.stores = True
-        """Whether its answer may be kept."""
-        self.inherited = False
-        """Whether the worker was told the deadline of another, whose place this one took."""
-        self.status = ""
-        """Value of Cache-Status; empty if it ran by itself."""
+
+    @property
+    def figures(self) -> SharingFigures:
+        return self._sharing.figures
 
     # A new request.
 
-    def kept(self, now: float) -> bytes | None:
-        """The answer, if it was kept."""
-        shelf = self._sharing.shelf
-        if shelf is None or not self.looks:
+    def find(self, clock: Callable[[], float]) -> "bytes | Inference | None":
+        """The answer if it was kept, else the identical request under way, if there is one to follow."""
+        if not self.looks:
             return None
-        response = shelf.get(self._key, now)
-        if response is not None:
-            self.status = HIT
-            self._sharing.figures.hits += 1
-        return response
-
-    def collapsed(self) -> None:
-        """It gets the answer of the run that it followed."""
-        self.status = COLLAPSED
-        self._sharing.figures.collapsed += 1
-
-    def took(self, seconds: float) -> None:
-        """For looking up or storing."""
-        figures = self._sharing.figures
-        if self.status:
-            figures.hit_s += seconds
-        else:
-            figures.miss_s += seconds
-
-    def leader(self) -> "Inference | None":
-        """The identical request under way, if there is one to follow."""
-        return self._sharing.flights.get(self._place) if self.looks else None
+        sharing = self._sharing
+        if sharing.shelf is not None:
+            response = sharing.shelf.get(self._key, clock)
+            if response is not None:
+                return response
+        return sharing.flights.get(self._place)
 
     def lead(self, inference: "Inference") -> None:
         """It runs itself."""
-        sharing = self._sharing
         self._runs = True
         if self.looks:
+            sharing = self._sharing
             sharing.flights[self._place] = inference
             if sharing.shelf is not None:
                 sharing.figures.misses += 1
@@ -230,13 +237,18 @@ class Share:
 
     # Its end.
 
-    def keep(self, response: bytes, now: float) -> bool:
-        """It was answered: keep the answer if it ran for it. Returns whether there was anything to look after."""
+    def settle(self, inference: "Inference", response: bytes, now: float) -> "Sequence[Inference]":
+        """It was answered: keep the answer if it ran for it. Returns who waited for it."""
+        if not self._runs:
+            return ()
         shelf = self._sharing.shelf
-        if shelf is None or not self._runs or not self.stores:
-            return False
-        shelf.put(self._key, self._key_bytes, response, now)
-        return True
+        if shelf is not None and self.stores:
+            shelf.put(self._key, response, now)
+        if self._flight is None and self.looks:
+            self._runs = False
+            self._sharing.flights.pop(self._place, None)
+            return ()
+        return self.release(inference)
 
     def release(self, inference: "Inference") -> "Sequence[Inference]":
         """Nobody joins it any more. Returns who waited for it; they are on their own. Nothing happens to a follower."""
@@ -278,7 +290,3 @@ class Share:
 
     def followers(self) -> "Sequence[Inference]":
         return list(self._flight.followers) if self._flight is not None and self._runs else ()
-
-    def addressed(self, response: bytes) -> bytes:
-        """The answer with this caller's id: serialised messages concatenate."""
-        return response + self._id_field if self._id_field else response

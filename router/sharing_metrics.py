@@ -30,9 +30,11 @@ class SharingMetrics:
             "misses": metrics.untyped("nv_cache_num_misses_per_model", "Triton's name of the misses.", _BY_VERSION),
         }
         self._durations = {
-            "hit_s": metrics.untyped("nv_cache_hit_duration_per_model", "Microseconds to find the hits.", _BY_VERSION),
+            "hit_s": metrics.untyped(
+                "nv_cache_hit_duration_per_model", "Microseconds to answer the hits.", _BY_VERSION
+            ),
             "miss_s": metrics.untyped(
-                "nv_cache_miss_duration_per_model", "Microseconds to look up and keep the misses.", _BY_VERSION
+                "nv_cache_miss_duration_per_model", "Microseconds to keep the answers of misses.", _BY_VERSION
             ),
         }
 

@@ -57,7 +57,8 @@ def inference_of(
         raise InvalidRequest("model name is empty", field="model_name", remedy="name the model or endpoint to call")
     pool = core.catalogue.pool(routing.model_name, routing.model_version)
     priority = 0
-    if routing.parameters:
+    has_parameters = bool(routing.parameters)
+    if has_parameters:
         priority = _whole_number(routing, "priority")
         timeout_us = _whole_number(routing, "timeout")
         if timeout_us:
@@ -91,7 +92,7 @@ def inference_of(
         due=due,
     )
     if pool.sharing is not None:
-        pool.sharing.join(inference, routing)
+        pool.sharing.join(inference, routing, plain=not has_parameters)
     return inference
 
 

@@ -1,10 +1,13 @@
 """Answers kept for identical requests: which stay, and which go when room is needed.
 
 One bound in bytes for all models together, and one for each version. Room is made by taking out what was not asked for
-longest (LRU), of the version itself at its own bound, of all versions at the common one. While there is room everything
-is kept. When there is none, a new answer is let in only if its request was turned away once before, lately (the
-doorkeeper of TinyLFU: Einziger, Friedman and Manes, 2017): requests that come once only, the bulk of most traffic, then
-neither push out those that come again nor cost an eviction each.
+longest (LRU), of the version itself at its own bound, of all versions at the common one.
+
+While there is room, and answers of the version are asked for again, each new one is kept. Else it is let in only if its
+request was turned away once before, lately (the doorkeeper of TinyLFU: Einziger, Friedman and Manes, 2017). So requests
+that come once only, the bulk of most traffic, push out nothing, and where there are no others they soon cost no memory
+and hardly any time. "Asked for again" is a trust: each hit raises it by TRUST_PER_HIT, each kept answer lowers it by
+one, and a new version begins with TRUST, which is also the most.
 
 Bytes are counted with all that an entry takes in memory: key, answer and the objects and tables around them
 (ENTRY_BYTES, measured; a test compares the count with the process's resident memory).
@@ -14,57 +17,57 @@ after its shelf was cleared.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Sized
 from math import inf
-from typing import Final
+from typing import Final, Protocol
 
 ENTRY_BYTES: Final = 400
 """Of one entry beside the bytes of request and answer."""
 DOOR_PLACES: Final = 8192
-"""Requests turned away that are remembered at least; twice as many at most, about 1 MB."""
+"""Requests turned away that are remembered at most, in about 0.3 MB."""
+TRUST: Final = 1024
+"""Answers that are kept without proof that any is asked for again."""
+TRUST_PER_HIT: Final = 16
 
 
 class Doorkeeper:
-    """Remembers what was turned away, in two generations: when the younger is full, the elder is forgotten."""
+    """Remembers what was turned away, each in the one place that its hash leads to: the next one there takes it."""
 
-    __slots__ = ("_elder", "_places", "_younger")
+    __slots__ = ("_turned_away",)
 
     def __init__(self, places: int = DOOR_PLACES) -> None:
-        self._places = places
-        self._younger: set[int] = set()
-        self._elder: set[int] = set()
+        self._turned_away = [0] * places
 
     def lets_in(self, mark: int) -> bool:
-        """Whether it was turned away before; from now on it was."""
-        if mark in self._younger or mark in self._elder:
-            self._younger.discard(mark)
-            self._elder.discard(mark)
+        """Whether it was turned away before, lately; from now on it was."""
+        turned_away = self._turned_away
+        place = mark % len(turned_away)
+        if turned_away[place] == mark:
+            turned_away[place] = 0
             return True
-        if len(self._younger) >= self._places:
-            self._elder, self._younger = self._younger, set()
-        self._younger.add(mark)
+        turned_away[place] = mark
         return False
 
 
-class Kept:
-    __slots__ = ("expires_at", "response", "size", "used")
+class Key(Hashable, Sized, Protocol):
+    """`len` is what it keeps in memory, in bytes."""
 
-    def __init__(self, response: bytes, size: int, expires_at: float, used: int) -> None:
-        self.response = response
-        self.size = size
-        self.expires_at = expires_at
-        self.used = used
+
+Kept = tuple[bytes, float, int]
+"""Answer, when its time is over, and the use at which it was asked for last. A tuple of plain values: the garbage
+collector leaves it alone."""
 
 
 class Shelf:
     """The answers of one version. `max_bytes` 0 = as much as all together may take; `ttl_s` 0 = no end."""
 
-    __slots__ = ("_entries", "_replies", "_ttl_s", "bytes", "evicted", "max_bytes")
+    __slots__ = ("_entries", "_replies", "_trust", "_ttl_s", "bytes", "evicted", "max_bytes")
 
     def __init__(self, replies: "Replies", max_bytes: int, ttl_s: float) -> None:
         self._replies = replies
-        self._entries: OrderedDict[Hashable, Kept] = OrderedDict()
+        self._entries: OrderedDict[Key, Kept] = OrderedDict()
         self._ttl_s = ttl_s or inf
+        self._trust = TRUST
         self.max_bytes = min(max_bytes or replies.max_bytes, replies.max_bytes)
         self.bytes = 0
         self.evicted = 0
@@ -73,29 +76,37 @@ class Shelf:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, key: Hashable, now: float) -> bytes | None:
+    def get(self, key: Key, clock: Callable[[], float]) -> bytes | None:
+        """`clock` is asked only where there is an answer whose time may be over."""
         kept = self._entries.get(key)
         if kept is None:
             return None
-        if kept.expires_at <= now:
+        response, expires_at, _ = kept
+        if expires_at <= clock():
             self._take_out(key)
             return None
-        self._entries.move_to_end(key)
-        self._replies.clock = kept.used = self._replies.clock + 1
-        return kept.response
-
-    def put(self, key: Hashable, key_bytes: int, response: bytes, now: float) -> None:
-        """Keep an answer, in the place of an earlier one to the same request."""
-        size = key_bytes + len(response) + ENTRY_BYTES
         replies = self._replies
+        replies.clock += 1
+        self._entries[key] = response, expires_at, replies.clock
+        self._entries.move_to_end(key)
+        self._trust = min(self._trust + TRUST_PER_HIT, TRUST)
+        return response
+
+    def put(self, key: Key, response: bytes, now: float) -> None:
+        """Keep an answer, in the place of an earlier one to the same request."""
+        size = len(key) + len(response) + ENTRY_BYTES
+        replies = self._replies
+        if not self._trust or self.bytes + size > self.max_bytes or replies.bytes + size > replies.max_bytes:
+            if key not in self._entries and not replies.door.lets_in(hash(key)):
+                return
+        else:
+            self._trust -= 1
         if key in self._entries:
             self._take_out(key)
-        elif not self._has_room(size) and not replies.door.lets_in(hash(key)):
-            return
         if size > self.max_bytes:
             return
         replies.clock += 1
-        self._entries[key] = Kept(response, size, now + self._ttl_s, replies.clock)
+        self._entries[key] = response, now + self._ttl_s, replies.clock
         self.bytes += size
         replies.bytes += size
         while self.bytes > self.max_bytes:
@@ -110,19 +121,15 @@ class Shelf:
 
     def oldest(self) -> float:
         """When the entry that goes next was last asked for; infinity if there is none."""
-        return self._entries[next(iter(self._entries))].used if self._entries else inf
+        return self._entries[next(iter(self._entries))][2] if self._entries else inf
 
     def clear(self) -> None:
         self._entries.clear()
         self._replies.bytes -= self.bytes
         self.bytes = 0
 
-    def _has_room(self, size: int) -> bool:
-        replies = self._replies
-        return self.bytes + size <= self.max_bytes and replies.bytes + size <= replies.max_bytes
-
-    def _take_out(self, key: Hashable) -> None:
-        size = self._entries.pop(key).size
+    def _take_out(self, key: Key) -> None:
+        size = len(key) + len(self._entries.pop(key)[0]) + ENTRY_BYTES
         self.bytes -= size
         self._replies.bytes -= size
 

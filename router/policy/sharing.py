@@ -59,6 +59,10 @@ class LongKey:
         step = size // _SAMPLES
         self._hash = hash((size, message[start : start + _SAMPLES], message[-1:start:-step]))
 
+    def __len__(self) -> int:
+        """Bytes that it keeps in memory."""
+        return len(self._message)
+
     def __hash__(self) -> int:
         return self._hash
 
@@ -80,6 +84,16 @@ def key_of(message: bytes, start: int) -> Key | None:
         if number != _RAW_CONTENTS and message.find(_SHARED_MEMORY, tag, end) >= 0:
             return None
     return LongKey(message, start)
+
+
+def front_of(message: bytes, start: int) -> bytes:
+    """What stands between `start` and the bytes of the only raw tensor, where that is the message's end; else empty."""
+    for number, tag, end in fields(message, start):
+        if number == _RAW_CONTENTS:
+            _, at = _varint(message, tag)
+            _, at = _varint(message, at)
+            return message[start:at] if end == len(message) else b""
+    return b""
 
 
 def essence(message: bytes, without: Callable[[int, bytes], bool]) -> bytes | None:

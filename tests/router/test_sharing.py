@@ -187,6 +187,18 @@ def test_sequences_and_shared_memory_are_left_alone() -> None:
     assert list(worker.work.values()) == [*alone, *alone]
 
 
+def test_what_was_learnt_of_usual_requests_misleads_nobody() -> None:
+    """A request as long as the usual one, but with its tensor in shared memory, is seen through."""
+    cluster, worker = serving(window=100)
+    usual, regional = (inference_pb2.ModelInferRequest.FromString(asking(1)) for _ in range(2))
+    regional.inputs[0].parameters["shared_memory_region"].string_param = "r"
+    usual.inputs[0].parameters["some_name_just_as_lo"].string_param = "r"
+    messages = [message.SerializeToString() for message in (usual, regional)]
+    assert len(messages[0]) == len(messages[1])
+    assert [origin(cluster.call(message)) for message in (*messages, *messages)] == ["", "alone", "", "alone"]
+    assert len(worker.work) == 3
+
+
 def test_caller_may_decline() -> None:
     """`cache: false` runs by itself and leaves nothing behind; anything but a boolean is an error."""
     cluster, worker = serving()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protos import inference_pb2
-from router.policy.sharing import SMALL_BYTES, LongKey, SharingTerms, agreed, essence, key_of
+from router.policy.sharing import SMALL_BYTES, LongKey, SharingTerms, agreed, essence, front_of, key_of
 
 TERMS = SharingTerms(collapse=True, keep=True, content="c1")
 
@@ -142,3 +142,12 @@ def test_essence_parses_to_the_request_without_what_was_dropped(
     assert inference_pb2.ModelInferRequest.FromString(rest) == inference_pb2.ModelInferRequest.FromString(
         _written("", "", parameters, raws)
     )
+
+
+def test_front_ends_where_the_only_tensor_begins() -> None:
+    """Requests that begin with it and are as long differ in that tensor alone."""
+    message = long_request(b"abc")
+    assert front_of(message, 3) == message[3:-3]
+    two = inference_pb2.ModelInferRequest(raw_input_contents=[b"abc", b"de"]).SerializeToString()
+    behind = inference_pb2.ModelInferRequest(raw_input_contents=[b"abc"]).SerializeToString() + b"\x2a\x00"
+    assert [front_of(other, 0) for other in (two, behind, b"", b"\x0a\x01m")] == [b""] * 4
