@@ -25,12 +25,12 @@ def usage(pids: Mapping[str, int]) -> Usage:
     return Usage(cpu_s, rss)
 
 
-def pss(pids: Mapping[str, int]) -> int:
+def pss(pids: Mapping[str, int], *, family: bool = True) -> int:
     """Proportional set size in bytes, shared pages counted once over all; plain resident size where the system has no
-    such figure. Costs milliseconds a process: not for use during a load."""
+    such figure. With all descendants unless not `family`. Costs milliseconds a process: not for use during a load."""
     total = 0
     for pid in pids.values():
-        for each in tree(pid):
+        for each in tree(pid) if family else [psutil.Process(pid)]:
             try:
                 total += each.memory_full_info().pss if sys.platform == "linux" else _resident(each)
             except psutil.Error:

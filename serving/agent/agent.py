@@ -220,7 +220,9 @@ class Agent:
 
     def _act(self, action: StartWorker | UnloadVersion | DrainWorker | KillWorker) -> None:
         if isinstance(action, StartWorker):
-            self._fleet.start(action)
+            # While nothing is served yet there is nobody to spare.
+            serves = any(version.state is State.READY for version in self._index)
+            self._fleet.start(action, nice=self._settings.supervise.nice if serves else 0)
         elif isinstance(action, UnloadVersion):
             self._fleet.unload(action.worker, action.spec)
         elif isinstance(action, DrainWorker):

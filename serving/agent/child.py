@@ -13,6 +13,8 @@ from typing import Final
 
 import orjson
 
+from serving.priority import lower_session
+
 _LINE_LIMIT: Final = 1024 * 1024  # bytes of one status line; a longer one is passed over
 _STDERR: Final = 2
 _LAST_WORDS_S: Final = 1.0  # the pipe of a dead worker ends at once, unless a process of its own still holds it
@@ -26,12 +28,18 @@ class Child:
     """Made at once, so that commands may be given before the process exists; they wait for it."""
 
     def __init__(
-        self, command: Sequence[str], on_line: Callable[[StatusLine], None], *, stderr: int | None = None
+        self,
+        command: Sequence[str],
+        on_line: Callable[[StatusLine], None],
+        *,
+        stderr: int | None = None,
+        nice: int = 0,
     ) -> None:
-        """`stderr`: descriptor for its standard error, None = ours."""
+        """`stderr`: descriptor for its standard error, None = ours. `nice`: of its session, until it takes it back."""
         self._command = tuple(command)
         self._on_line = on_line
         self._stderr = stderr
+        self._nice = nice
         self._process: asyncio.subprocess.Process | None = None
         self._early: list[bytes] = []
         self._killed = False
@@ -74,6 +82,7 @@ class Child:
                 pass_fds=(status_fd,),
                 start_new_session=True,
             )
+            lower_session(self._process.pid, self._nice)
         except BaseException:
             transport.close()
             raise

@@ -49,10 +49,16 @@ class Fleet:
     def pids(self) -> dict[str, int]:
         return {name: child.pid for name, child in self._children.items() if child.pid is not None}
 
-    def start(self, start: StartWorker) -> None:
+    def start(self, start: StartWorker, *, nice: int = 0) -> None:
+        """`nice`: of all that the worker does until it serves."""
         path = self._folder / f"{self._link_name(start)}.json"
         command = [*self._command, "--settings", str(path)]
-        child = Child(command, lambda line: self._on_line(start.name, line), stderr=self._stderr)
+        child = Child(
+            command,
+            lambda line: self._on_line(start.name, line),
+            stderr=self._stderr,
+            nice=nice,
+        )
         self._children[start.name] = child
         models = [str(found.spec) for found in start.versions]
         _log.info("worker starts", extra={"worker": self._link_name(start), "models": models})

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from serving.errors import DodonaError
+from serving.priority import lower_thread, may_raise, restore_session, restore_threads
 from serving.spec import ModelSpec
 from serving.worker.golden import GoldenFailure
 from serving.worker.load import Loaded, load_version
@@ -36,6 +37,8 @@ class Loader:
         self._metrics = metrics
         self._on_loaded = on_loaded
         self._threads = settings.run_threads(os.cpu_count() or 1)
+        # Where a run takes several threads they are made while loading, and would serve low if none could raise them.
+        self._nice = settings.nice if self._threads == 1 or may_raise() else 0
         self._unwanted: set[ModelSpec] = set()
         self.busy = False
         """Whether a framework is loading right now, in a thread that cannot be interrupted."""
@@ -87,10 +90,13 @@ class Loader:
                 done.set_result(loaded)
 
         def load() -> None:
-            _lower_priority(self._settings.nice)
+            if self._nice:
+                lower_thread(self._nice)
             loaded, failure = None, None
             try:
                 loaded = load_version(model, framework=self._settings.framework, threads=self._threads)
+                restore_threads()
+                restore_session()
             except BaseException as error:
                 failure = error
             loop.call_soon_threadsafe(settle, loaded, failure)
@@ -103,11 +109,3 @@ class Loader:
 def _short(reason: str) -> str:
     """It is told to the parent and to every router; a model may complain at any length."""
     return reason if len(reason) <= _MAX_REASON_CHARS else f"{reason[:_MAX_REASON_CHARS]} ..."
-
-
-def _lower_priority(nice: int) -> None:
-    """Of this thread only, where the system has such a thing (Linux)."""
-    try:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
-    except (OSError, AttributeError):
-        log.debug("niceness cannot be set")

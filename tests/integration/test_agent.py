@@ -122,6 +122,24 @@ def test_agents_and_workers_of_one_name_are_told_apart(tmp_path):
     asyncio.run(scenario())
 
 
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="sessions have no niceness here")
+def test_a_worker_is_held_back_while_others_serve(tmp_path):
+    """The first one loads at full speed; one that comes later has its whole session lowered until it serves."""
+
+    async def scenario():
+        shelf = Shelf("onnx:digits/1")
+        async with running(shelf, tmp_path) as (agent, router):
+            await router.until(lambda: router.states() == {"digits/1": "READY"})
+            shelf.put("onnx:digits/1", "xgboost:cancer/1")
+            await router.until(lambda: router.states().get("cancer/1") == "READY")
+            niceness = {
+                name: Path(f"/proc/{pid}/autogroup").read_text().split()[-1] for name, pid in agent.pids.items()
+            }
+            assert niceness == {"onnx-1": "0", "xgboost-1": "5"}
+
+    asyncio.run(scenario())
+
+
 def test_new_version_appears_and_old_one_goes(tmp_path):
     """What is added loads in another process, what is removed drains, without touching the rest."""
 

@@ -4,9 +4,10 @@ import threading
 from pathlib import Path
 
 from serving.bundle.pack import pack
+from serving.priority import lower_thread
 from serving.spec import ModelSpec
 from serving.worker.load import Loaded
-from serving.worker.loader import Loader, _lower_priority
+from serving.worker.loader import Loader
 from serving.worker.metrics import WorkerMetrics
 from serving.worker.parent import StatusLine
 from serving.worker.settings import WorkerModel, WorkerSettings
@@ -84,7 +85,7 @@ def test_only_the_loading_thread_is_nice() -> None:
     seen: list[int] = []
 
     def run() -> None:
-        _lower_priority(before + 1)
+        lower_thread(before + 1)
         seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
 
     thread = threading.Thread(target=run)
