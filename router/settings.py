@@ -65,6 +65,10 @@ class Http2(Settings):
     """Seconds in which a caller takes nothing of what waits for it, after which its call or connection ends."""
     upload_timeout_s: PositiveSeconds = 120.0
     """Seconds a unary request may take to arrive in full."""
+    linger_s: PositiveSeconds = 1.0
+    """Seconds that a caller whose connection is ended gets to read why (GOAWAY) and to close its end."""
+    linger_bytes: PositiveInt = 16 * 1024 * 1024
+    """Bytes that it may still send meanwhile; they are thrown away."""
 
 
 class Rest(Settings):
