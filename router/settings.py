@@ -121,7 +121,7 @@ class Link(Settings):
     heartbeat_interval_s: Annotated[float, Field(gt=0)] = 1.0
     """Seconds between heartbeats."""
     heartbeat_timeout_s: Annotated[float, Field(gt=0)] = 30.0
-    """Seconds of silence after which a peer counts as lost."""
+    """Seconds without a whole frame after which a peer counts as lost; the largest frame must fit into that time."""
 
 
 class RouterSettings(Settings):
