@@ -65,6 +65,10 @@ class Http2(Settings):
     """Seconds in which a caller takes nothing of what waits for it, after which its call or connection ends."""
     upload_timeout_s: PositiveSeconds = 120.0
     """Seconds a unary request may take to arrive in full."""
+    linger_s: PositiveSeconds = 1.0
+    """Seconds that a caller whose connection is ended gets to read why (GOAWAY) and to close its end."""
+    linger_bytes: PositiveInt = 16 * 1024 * 1024
+    """Bytes that it may still send meanwhile; they are thrown away."""
 
 
 class Rest(Settings):
@@ -134,7 +138,7 @@ class Link(Settings):
     heartbeat_interval_s: Annotated[float, Field(gt=0)] = 1.0
     """Seconds between heartbeats."""
     heartbeat_timeout_s: Annotated[float, Field(gt=0)] = 30.0
-    """Seconds of silence after which a peer counts as lost."""
+    """Seconds without a whole frame after which a peer counts as lost; the largest frame must fit into that time."""
 
 
 class RouterSettings(Settings):

@@ -82,6 +82,10 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.absolute_max_metadata_size", limits.max_header_bytes),
         ("grpc.max_concurrent_streams", limits.max_streams_per_connection),
         ("grpc.max_allowed_incoming_connections", limits.max_connections),
+        # Of all connections together; above its own bound, 1000, the core cancels calls at random, anybody's: a single
+        # caller that resets rapidly would cost all others every twentieth call.
+        ("grpc.server.max_pending_requests", limits.max_in_flight),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * limits.max_in_flight),
         ("grpc.so_reuseport", 0),  # else a second server would silently share the port
         *_age_options(limits),
     ]

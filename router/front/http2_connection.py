@@ -11,6 +11,7 @@ from typing import Protocol, cast
 
 from router.front.calls import StreamCall, UnaryCall
 from router.front.http2_calls import Http2Call, Http2StreamCall, Http2UnaryCall
+from router.front.parting import Parting
 from router.http2.age import Age, Stage
 from router.http2.connection import Connection
 from router.http2.counters import Counters
@@ -81,6 +82,7 @@ class Http2Connection(asyncio.Protocol):
         self._live = Liveness(listener.limits, listener.loop.time())
         self._age = Age(listener.limits, listener.loop.time(), listener.chance())
         self._transport: asyncio.Transport | None = None
+        self._parting: Parting | None = None
         self._corked = False
         self.answers = self._http.answers
         self.settle = listener.settle
@@ -127,11 +129,15 @@ class Http2Connection(asyncio.Protocol):
             self.flush_soon()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
-        self._transport = None
+        self._transport = self._parting = None
+        self._break_off()
+        self._listener.closed(self)
+
+    def _break_off(self) -> None:
+        """Nobody will read the answers of the calls that are open."""
         for stream in list(self._http.streams.values()):
             self.answers.close(stream)
             self._gone(stream)
-        self._listener.closed(self)
 
     # Calls
 
@@ -237,7 +243,9 @@ class Http2Connection(asyncio.Protocol):
         if http.has_more:
             self.flush_soon()
         elif http.done:
-            transport.close()
+            self._transport = None  # from here on the connection is the parting's
+            self._parting = Parting(transport, self._listener.limits, self._loop, self.connection_lost)
+            self._break_off()
 
     # Draining and the passing of time
 
@@ -266,8 +274,9 @@ class Http2Connection(asyncio.Protocol):
             self.give_up("the connection is above router.limits.max_connection_age_s")
 
     def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        ending = self._transport or self._parting
+        if ending is not None:
+            ending.abort()
 
     def check(self, now: float) -> None:
         """Drop the connection if its peer is gone or stuck; end calls that are."""

@@ -69,6 +69,10 @@ class Http2Limits:
     """Seconds in which the caller takes no byte of what waits for it, after which the connection is closed."""
     upload_timeout_s: float = 120.0
     """Seconds a unary request may take to arrive in full."""
+    linger_s: float = 1.0
+    """Seconds that a peer gets to read our last bytes, GOAWAY among them, and to close its end."""
+    linger_bytes: int = 16 * 1024 * 1024
+    """Bytes of it thrown away meanwhile."""
     inflate_at_once_bytes: int = 128 * 1024
     """Of a compressed message, either way; a larger one is inflated on a thread."""
     max_connection_age_s: float = 0.0

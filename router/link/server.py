@@ -43,11 +43,12 @@ class Connection(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(_HELLO_TIMEOUT_S, self._no_hello)
 
     def data_received(self, received: bytes) -> None:
-        self._heard_at = self._server.clock()
         try:
             for envelope, payload in self._reader.feed(received):
                 if self._closing:
                     return
+                # Not at every byte: who stalls within a frame can say nothing else, whatever trickles in.
+                self._heard_at = self._server.clock()
                 self._frame(envelope, payload)
         except LinkError as error:
             log.warning("link refused", extra={"peer": self.peer.name if self.peer else "", "reason": str(error)})
@@ -140,7 +141,8 @@ class Connection(asyncio.Protocol):
         now = self._server.clock()
         silent_s = now - self._heard_at
         if silent_s > self._server.settings.heartbeat_timeout_s:
-            self.close(f"silent for {silent_s:.1f} s, link.heartbeat_timeout_s is over")
+            within = f", {self._reader.pending} bytes into a frame" if self._reader.pending else ""
+            self.close(f"no whole frame for {silent_s:.1f} s{within}, router.link.heartbeat_timeout_s is over")
             return
         self._beat += 1
         self._beat_sent_at = now

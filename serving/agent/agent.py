@@ -157,6 +157,9 @@ class Agent:
 
     def _status(self, worker: str, line: StatusLine) -> None:
         event = str(line.get("event", ""))
+        if event == "alive":  # twice a second from every worker: no more than a note
+            self._supervision.alive(worker, self._now())
+            return
         spec = ModelSpec(str(line["name"]), str(line["version"])) if "name" in line and "version" in line else None
         reason = str(line.get("reason") or "")
         load_s = line.get("load_s")

@@ -17,9 +17,20 @@ class Hosted:
 
 
 class Worker:
-    """`replica` numbers the copies of a framework's workers. `progress_at` is when it was last heard of."""
+    """`replica` numbers the copies of a framework's workers. `progress_at` is when it last reported something."""
 
-    __slots__ = ("doomed", "draining_since", "framework", "hosted", "name", "progress_at", "replica")
+    __slots__ = (
+        "alive_at",
+        "doomed",
+        "draining_since",
+        "framework",
+        "hosted",
+        "name",
+        "progress_at",
+        "replica",
+        "stuck",
+        "suspect_since",
+    )
 
     def __init__(self, name: str, framework: str, replica: int, versions: tuple[Found, ...], now: float) -> None:
         self.name = name
@@ -28,6 +39,12 @@ class Worker:
         self.hosted = {found.spec: Hosted(found) for found in versions}
         self.progress_at = now
         self.draining_since: float | None = None
+        self.alive_at: float | None = None
+        """Its last sign of life; None = it gives none."""
+        self.suspect_since: float | None = None
+        """When its silence was first found too long."""
+        self.stuck = False
+        """Whether a run in it hangs: what it still serves is to be served by others."""
         self.doomed = ""
         """Why it was killed; empty = it was not."""
 
@@ -42,6 +59,6 @@ class Worker:
     def serves(self, spec: ModelSpec, replica: int, digest: str) -> Hosted | None:
         """The version as hosted here, loading or ready, if it is this very replica and content."""
         hosted = self.hosted.get(spec)
-        if hosted is None or self.replica != replica or hosted.state is State.UNLOADING:
+        if self.stuck or hosted is None or self.replica != replica or hosted.state is State.UNLOADING:
             return None
         return hosted if hosted.found.digest == digest else None

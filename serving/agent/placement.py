@@ -3,8 +3,9 @@
 Theory. A process that dies says nothing about which of the versions it was loading was at fault. So the first death
 only sets the suspects apart (`alone`): each is tried in a process of its own, where a death names its culprit. After
 `load_attempts` deaths in a row the version is given up (`verdict`) until its files change or an operator asks. A death
-while serving is never a verdict: the model worked, so it is restarted for ever, ever less often. Delays double from
-`restart_delay_s` to `restart_delay_max_s` and start over after `healthy_after_s` of readiness.
+while serving is never a verdict: the model worked, so it is restarted for ever, ever less often. Nor is a run that
+hangs; but its version is set apart. Delays double from `restart_delay_s` to `restart_delay_max_s` and start over after
+`healthy_after_s` of readiness.
 """
 
 import signal
@@ -46,6 +47,11 @@ class Placement:
         if ready_s >= bounds.healthy_after_s:
             self.deaths = 0
         self._back_off(cause, now, bounds)
+
+    def hung(self, cause: str, ready_s: float, now: float, bounds: Bounds) -> None:
+        """Its worker has to be replaced; from now on it has one of its own, so that it harms no other model."""
+        self.alone = True
+        self.died_serving(cause, ready_s, now, bounds)
 
     def _back_off(self, cause: str, now: float, bounds: Bounds) -> None:
         self.cause = cause

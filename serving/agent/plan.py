@@ -84,5 +84,6 @@ class Bounds:
     healthy_after_s: float = 60.0
     load_attempts: int = 3
     load_timeout_s: float = 600.0
+    silence_timeout_s: float = 30.0
     max_loading: int = 4
     drain_grace_s: float = 30.0

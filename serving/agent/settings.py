@@ -36,6 +36,8 @@ class Supervise(Settings):
     """Workers in a row that may die while loading a version before it is marked FAILED."""
     load_timeout_s: Positive = 600.0
     """Seconds without progress after which a loading worker is killed."""
+    silence_timeout_s: Annotated[float, Field(ge=2)] = 30.0
+    """Seconds without a sign of life after which a worker that serves is killed and replaced."""
     max_loading: Annotated[int, Field(ge=1)] = 4
     """Workers that load at the same time; the rest wait their turn."""
     drain_grace_s: Annotated[float, Field(ge=0)] = 30.0

@@ -11,6 +11,8 @@ Invariants.
   files that turn out broken leave the earlier ones serving.
 - A placement has at most one process that loads it or holds its current content.
 - A worker that hosts nothing any more is drained.
+- A worker in which a run hangs serves its other versions until others serve them, and a silent one is killed: not at
+  once, because it may be we who slept, but if it is still silent a moment later.
 
 It does not decide which version a caller gets (the router does), nor does it look at the versions' contents.
 """
@@ -25,6 +27,7 @@ from serving.agent.report import Report
 from serving.agent.wishes import Wishes
 from serving.spec import ModelSpec, State
 
+_SECOND_LOOK_S = 1.0
 Key = tuple[ModelSpec, int]
 
 
@@ -65,6 +68,8 @@ class Supervision:
         if process is None:
             return []
         process.progress_at = now
+        if process.alive_at is not None:
+            self.alive(worker, now)
         hosted = process.hosted.get(spec) if spec is not None else None
         if hosted is None or spec is None:
             return []
@@ -79,7 +84,17 @@ class Supervision:
                 placement.failed(reason)
         elif event == "unloaded":
             del process.hosted[spec]
+        elif event == "stuck":
+            hosted.state, process.stuck = State.UNLOADING, True
+            if placement:
+                placement.hung(reason, now - hosted.ready_at, now, self._bounds)
         return self._reconcile(now)
+
+    def alive(self, worker: str, now: float) -> None:
+        """A sign of life: there is nothing to do."""
+        process = self._workers.get(worker)
+        if process is not None:
+            process.alive_at, process.suspect_since = now, None
 
     def exited(self, worker: str, code: int, now: float) -> list[Action]:
         """A worker process has gone; `code` as of subprocess (negative: killed by that signal)."""
@@ -158,7 +173,7 @@ class Supervision:
         found = self._found.get(spec)
         if found is None or self._draining or hosted.state is State.UNLOADING or self._wishes.unloaded(spec.name):
             return True
-        if hosted.found.digest == found.digest or found.problem:
+        if not worker.stuck and (hosted.found.digest == found.digest or found.problem):
             return False
         successor = self._hosting(found, worker.replica)
         return hosted.state is State.LOADING or (successor is not None and successor.state is State.READY)
@@ -191,11 +206,18 @@ class Supervision:
             due = self._due(worker)
             if worker.doomed or due is None or now < due:
                 continue
-            if worker.draining:
-                worker.doomed = f"was still draining after {self._bounds.drain_grace_s:g} s"
-            else:
-                worker.doomed = f"made no progress for {self._bounds.load_timeout_s:g} s (supervise.load_timeout_s)"
+            if not worker.draining and not worker.loading and worker.suspect_since is None:
+                worker.suspect_since = now
+                continue
+            worker.doomed = self._complaint(worker)
             yield KillWorker(worker.name, worker.doomed)
+
+    def _complaint(self, worker: Worker) -> str:
+        if worker.draining:
+            return f"was still draining after {self._bounds.drain_grace_s:g} s"
+        if worker.loading:
+            return f"made no progress for {self._bounds.load_timeout_s:g} s (supervise.load_timeout_s)"
+        return f"gave no sign of life for {self._bounds.silence_timeout_s:g} s (supervise.silence_timeout_s)"
 
     # Small questions
 
@@ -227,7 +249,11 @@ class Supervision:
     def _due(self, worker: Worker) -> float | None:
         if worker.draining_since is not None:
             return worker.draining_since + self._bounds.drain_grace_s
-        return worker.progress_at + self._bounds.load_timeout_s if worker.loading else None
+        if worker.loading:
+            return worker.progress_at + self._bounds.load_timeout_s
+        if worker.suspect_since is not None:
+            return worker.suspect_since + _SECOND_LOOK_S
+        return None if worker.alive_at is None else worker.alive_at + self._bounds.silence_timeout_s
 
     def _moments(self) -> Iterator[float]:
         for placement in self._placements.values():

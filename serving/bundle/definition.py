@@ -93,6 +93,9 @@ class Batching(Settings):
     """Rows of one run at most; a single request with more is refused."""
     max_wait_s: Annotated[float, Field(ge=0, le=60)] = 0.0
     """Seconds a request may wait for others while the runtime is free; 0 = never wait."""
+    run_timeout_s: Annotated[float, Field(ge=0, le=86_400)] = 30.0
+    """Seconds after which a run counts as hung, or 20 times what is expected of it if that is more. Its worker is
+    replaced, its requests are sent to another one, once. 0 = never."""
 
 
 class Slo(Settings):

@@ -132,7 +132,8 @@ class LinkClient:
             if done:
                 return connection.ended.result()
             if not connection.heard:
-                return f"the router said nothing for {patience_s:g} s"
+                stalled = ", it stalls within a frame" if connection.stalled else ""
+                return f"the router said nothing for {patience_s:g} s{stalled}"
 
 
 class _Connection(asyncio.Protocol):
@@ -146,14 +147,19 @@ class _Connection(asyncio.Protocol):
         self._frames = FrameReader(max_frame_bytes)
         self._transport: asyncio.Transport | None = None
 
+    @property
+    def stalled(self) -> bool:
+        """Whether a frame has begun to come, and not ended."""
+        return bool(self._frames.pending)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are like it, but do not inherit from it
         self.write(link_pb2.Envelope(hello=self._peer.hello()))
 
     def data_received(self, data: bytes) -> None:
-        self.heard = True
         try:
             for envelope, payload in self._frames.feed(data):
+                self.heard = True  # not at every byte: who stalls within a frame can say nothing else
                 self._frame(envelope, payload)
         except LinkError as error:
             self.write(link_pb2.Envelope(goodbye=link_pb2.Goodbye(reason=str(error))))

@@ -73,6 +73,11 @@ class FrameReader:
         self._need = _HEAD.size
         self._max_frame_bytes = max_frame_bytes
 
+    @property
+    def pending(self) -> int:
+        """Bytes of a frame that has not come to its end."""
+        return self._have
+
     def feed(self, received: bytes) -> Iterator[tuple[link_pb2.Envelope, memoryview]]:
         """Yield every frame that is complete now. Exhaust the iterator before the next call. Raises LinkError."""
         self._have += len(received)

@@ -21,6 +21,10 @@ requests of one group share a run (equal shapes beyond the rows; a request to be
 the first in that order is always in the run, so nothing starves behind those that fit better; expired requests are
 dropped before anything else. `decide` changes nothing: asked twice with the same snapshot it answers the same.
 
+A run has a bound too (`patience_s`): past it the run counts as hung. It must be far above what runs take, because
+giving up costs a process, and it cannot come from the callers' deadlines, because then impatient callers could make us
+give up healthy runs. So it is a number of the model's, and 20 times what is expected where that is more.
+
 What it does not do: choose `max_wait_s`, or trade one model's latency against another's.
 """
 
@@ -38,6 +42,8 @@ from serving.spec import DEFAULT_PRIORITY
 """Rank of a request that states none (0); 1 is the most urgent."""
 
 _URGENCY: Final = attrgetter("urgency")
+_HUNG_TIMES: Final = 20
+"""So many times its expected seconds no run takes that will ever end."""
 
 
 class Waiting:
@@ -77,6 +83,8 @@ class Limits:
     """False: every request runs alone."""
     slo_s: float = inf
     """Seconds within which requests should be answered."""
+    run_timeout_s: float = inf
+    """Seconds of a run after which it counts as hung."""
 
 
 def within_slo(limits: Limits, cost: RunCost) -> int:
@@ -85,6 +93,11 @@ def within_slo(limits: Limits, cost: RunCost) -> int:
         return limits.max_batch_rows
     rows = cost.rows_within(limits.slo_s / 2)
     return limits.max_batch_rows if rows < 1 else int(min(rows, limits.max_batch_rows))
+
+
+def patience_s(rows: int, limits: Limits, cost: RunCost) -> float:
+    """Seconds after which a run of so many rows counts as hung."""
+    return max(limits.run_timeout_s, _HUNG_TIMES * cost.expected_s(rows))
 
 
 def waiting_pays(rows: int, gap_s: float, cost: RunCost) -> bool:

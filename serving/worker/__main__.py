@@ -51,8 +51,8 @@ def main() -> int:
     run(worker.run())
     if worker.stuck:  # a thread that Python would wait for until it ends, or tear down under its feet
         logging.shutdown()
-        os._exit(0)
-    return 0
+        os._exit(worker.exit_code)
+    return worker.exit_code
 
 
 if __name__ == "__main__":

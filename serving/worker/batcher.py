@@ -5,17 +5,22 @@ A longer one happens in the version's own thread, so that heartbeats, cancels an
 
 All state changes happen in functions without `await`, in the event loop. Every job is reported exactly once through
 `report`, whatever happens to it; cancelling one never touches another.
+
+A run in the thread that does not come back is given up: nothing can end it but the end of the process, so whoever
+owns that is told (`hung`), and everything in hand is reported UNAVAILABLE, which a router sends elsewhere. A run that
+holds up the whole event loop is for those to notice who no longer hear from it (supervise.silence_timeout_s).
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from math import inf
 from time import monotonic
 from typing import Final
 
-from serving.errors import Cancelled, DeadlineExceeded, DodonaError, InternalError, ModelFailed
-from serving.policy.batching import Drop, Limits, Run, Snapshot, WaitUntil, decide
+from serving.errors import Cancelled, DeadlineExceeded, DodonaError, InternalError, ModelFailed, Unavailable
+from serving.policy.batching import Drop, Limits, Run, Snapshot, WaitUntil, decide, patience_s
 from serving.policy.cost import RunCost
 from serving.policy.turns import Turns
 from serving.worker.job import DONE, RUNNING, WAITING, Job, Outcome
@@ -32,7 +37,7 @@ class Batcher:
     """Runs the jobs of one model version, one batch at a time.
 
     `run` answers requests that share a batch (it is called from one thread at a time); `report` takes every outcome,
-    `waste` the seconds of runs whose answers nobody will get.
+    `waste` the seconds of runs whose answers nobody will get, `hung` the reason for giving up a run.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class Batcher:
         executor: Executor,
         report: Callable[[Outcome], None],
         waste: Callable[[float], None],
+        hung: Callable[[str], None],
         inline_below_s: float = 0.002,
         clock: Callable[[], float] = monotonic,
     ) -> None:
@@ -53,6 +59,10 @@ class Batcher:
         self._executor = executor
         self._report = report
         self._waste = waste
+        self._tell_hung = hung
+        self.hung = False
+        """Whether a run was given up: from then on nothing runs any more."""
+        self._patience: asyncio.TimerHandle | None = None
         self._inline_below_s = inline_below_s
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -75,6 +85,7 @@ class Batcher:
         return len(self._waiting) + len(self._running)
 
     def submit(self, job: Job) -> None:
+        """Not after it hung."""
         self._waiting.append(job)
         if job.tenant and self._turns is None:
             self._turns = Turns(self._limits.max_batch_rows)
@@ -108,6 +119,8 @@ class Batcher:
 
     def _step(self) -> None:
         self._scheduled = False
+        if self.hung:
+            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -146,9 +159,12 @@ class Batcher:
         rows = sum([job.rows for job in batch])
         if self._cost.seen and self._cost.expected_s(rows) < self._inline_below_s:
             self._finish(self._attempt(requests))
-        else:
-            running = self._executor.submit(self._attempt, requests)
-            running.add_done_callback(self._hand_back)
+            return
+        running = self._executor.submit(self._attempt, requests)
+        running.add_done_callback(self._hand_back)
+        seconds = patience_s(rows, self._limits, self._cost)
+        if seconds < inf:
+            self._patience = self._loop.call_later(seconds, self._give_up, seconds)
 
     def _take_out(self, jobs: list[Job]) -> None:
         if len(jobs) == len(self._waiting):
@@ -172,7 +188,35 @@ class Batcher:
 
     def _hand_back(self, running: "Future[tuple[Answered | DodonaError, float]]") -> None:
         """In the thread: back to the loop."""
-        self._loop.call_soon_threadsafe(self._finish, running.result())
+        self._loop.call_soon_threadsafe(self._come_back, running.result())
+
+    def _come_back(self, attempt: "tuple[Answered | DodonaError, float]") -> None:
+        if self.hung:  # its requests were given up long ago, and others may have answered them
+            log.warning("a hung run came back", extra={"seconds": round(attempt[1], 3)})
+            return
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        self._finish(attempt)
+
+    def _give_up(self, seconds: float) -> None:
+        self.hung = True
+        jobs = self._running + self._waiting
+        self._running, self._waiting = [], []
+        if self._timer is not None:
+            self._timer.cancel()
+        self._waste(seconds)
+        reason = f"a run did not end within {seconds:g} s (batching.run_timeout_s)"
+        self._tell_hung(reason)
+        gone = [job for job in jobs if job.cancelled]
+        left = [job for job in jobs if not job.cancelled]
+        if gone:
+            self._close(gone, Cancelled("the caller went away"))
+        if left:
+            self._close(
+                left, Unavailable(f"the model hangs: {reason}", remedy="look at the model, or raise the setting")
+            )
+        self._idle.set()
 
     def _finish(self, attempt: "tuple[Answered | DodonaError, float]") -> None:
         result, took_s = attempt

@@ -5,6 +5,7 @@ Standard input ends when the parent dies, however it dies, so a worker never out
 
 import logging
 import os
+import select
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -18,7 +19,11 @@ from serving.spec import ModelSpec
 
 log = logging.getLogger(__name__)
 
+BEAT_S: Final = 0.5
+"""Seconds between two signs of life."""
+
 _MAX_LINE_BYTES: Final = 64 * 1024
+_BEAT: Final = orjson.dumps({"event": "alive"}) + b"\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,18 @@ class StatusLine:
             os.write(self._descriptor, orjson.dumps({"event": event, **fields}) + b"\n")
         except OSError:
             self._descriptor = None  # the parent is gone; the end of standard input tells the rest
+
+    def beat(self) -> None:
+        """A sign of life; none where the parent reads nothing, so that a parent that sleeps holds up nobody."""
+        if self._descriptor is None:
+            return
+        pipe = select.poll()
+        pipe.register(self._descriptor, select.POLLOUT)
+        if any(event & select.POLLOUT for _, event in pipe.poll(0)):
+            try:
+                os.write(self._descriptor, _BEAT)
+            except OSError:
+                self._descriptor = None
 
     def tell_of(self, event: str, spec: ModelSpec, **fields: object) -> None:
         self.tell(event, **{"name": spec.name, "version": spec.version}, **fields)

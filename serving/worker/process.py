@@ -24,7 +24,7 @@ from serving.worker.link import WorkerLink
 from serving.worker.load import Loaded
 from serving.worker.loader import Loader
 from serving.worker.metrics import WorkerMetrics
-from serving.worker.parent import Command, StatusLine, Unload, read_commands
+from serving.worker.parent import BEAT_S, Command, StatusLine, Unload, read_commands
 from serving.worker.settings import WorkerSettings
 from serving.worker.version import ServedVersion
 
@@ -51,6 +51,7 @@ class WorkerProcess:
         self._unloads: set[asyncio.Task[None]] = set()
         self._going = asyncio.Event()
         self._left_running = False
+        self._failed = False
         self._loader = Loader(settings, self._status, self._metrics, self._serve)
         self.versions: dict[int, ServedVersion] = {}
 
@@ -59,6 +60,11 @@ class WorkerProcess:
         """After `run`: whether a thread that cannot be interrupted still loads or runs a model, past all patience."""
         return self._loader.busy or self._left_running
 
+    @property
+    def exit_code(self) -> int:
+        """1 where it went because of a hung run, so that whoever started it starts it again."""
+        return int(self._failed)
+
     async def run(self) -> None:
         """Serve until told to go, then finish what was accepted."""
         self._listen_to_signals()
@@ -66,6 +72,7 @@ class WorkerProcess:
         self._status.tell("started", pid=os.getpid(), metrics_address=self._metrics_address)
         if self._parent:
             self._listen_to_parent()
+            self._beat()
         loading = asyncio.create_task(self._loader.run(self._settings.models))
         dialling = [asyncio.create_task(client.run()) for client in self._clients()]
         going = asyncio.create_task(self._going.wait())
@@ -117,7 +124,11 @@ class WorkerProcess:
     def _serve(self, loaded: Loaded) -> None:
         spec = loaded.bundle.spec
         version = ServedVersion(
-            next(self._handles), loaded, self._metrics.of(spec), inline_below_s=self._settings.inline_below_s
+            next(self._handles),
+            loaded,
+            self._metrics.of(spec),
+            inline_below_s=self._settings.inline_below_s,
+            hung=self._hung,
         )
         self.versions[version.handle] = version
         self._device = version.device
@@ -130,13 +141,26 @@ class WorkerProcess:
                 link.announce()
         self.links_changed()
 
+    def _hung(self, version: ServedVersion, reason: str) -> None:
+        """Take the version out of service first, so that its requests are not sent back here. The others are served on
+        until the parent has replaced this process; without a parent it ends, with an exit code that asks for that."""
+        log.error("a run hangs", extra={"model": str(version.spec), "reason": reason})
+        self._left_running = True
+        self.versions.pop(version.handle, None)
+        version.metrics.ready.set(0)
+        self._announce()
+        self._status.tell_of("stuck", version.spec, reason=reason)
+        if not self._parent:
+            self._failed = True
+            self._going.set()
+
     async def _unload(self, version: ServedVersion) -> None:
         spec = version.spec
         self._leaving.add(spec)
         self._announce()
         await asyncio.sleep(_SETTLE_S)
         await version.batcher.drained()
-        del self.versions[version.handle]
+        self.versions.pop(version.handle, None)  # gone already where a run of it hung meanwhile
         self._leaving.discard(spec)
         await asyncio.to_thread(version.closing())
         version.metrics.forget()
@@ -185,6 +209,10 @@ class WorkerProcess:
         host = self._settings.metrics_host
         server, _ = start_http_server(self._settings.metrics_port, host, self._metrics.all.registry())
         return f"{host}:{server.server_port}"
+
+    def _beat(self) -> None:
+        self._status.beat()
+        asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()

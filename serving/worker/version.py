@@ -20,13 +20,23 @@ log = logging.getLogger(__name__)
 class ServedVersion:
     """Made in the event loop. `decode` and `batcher` are the hot path's way in; outcomes go to the jobs' sinks."""
 
-    def __init__(self, handle: int, loaded: Loaded, metrics: VersionMetrics, *, inline_below_s: float) -> None:
+    def __init__(
+        self,
+        handle: int,
+        loaded: Loaded,
+        metrics: VersionMetrics,
+        *,
+        inline_below_s: float,
+        hung: "Callable[[ServedVersion, str], None]",
+    ) -> None:
+        """`hung` is called with the reason once a run is given up, before its requests are reported."""
         predictor = loaded.predictor
         limits = Limits(
             predictor.max_batch_rows,
             predictor.max_wait_s,
             predictor.signature.batched,
             loaded.bundle.definition.slo.latency_p99_s or inf,
+            loaded.bundle.definition.batching.run_timeout_s or inf,
         )
         self.handle = handle
         self.metrics = metrics
@@ -44,6 +54,7 @@ class ServedVersion:
             executor=self._thread,
             report=self._report,
             waste=metrics.wasted.inc,
+            hung=lambda reason: hung(self, reason),
             inline_below_s=inline_below_s,
         )
         metrics.in_flight_from(lambda: self.batcher.in_flight)
@@ -62,10 +73,13 @@ class ServedVersion:
         return within_slo(self._limits, self.cost)
 
     def closing(self) -> Callable[[], None]:
-        """To be called in another thread once nothing waits or runs: gives memory and the thread back."""
+        """To be called in another thread once nothing waits or runs: gives memory and the thread back; nothing where
+        a run hangs, because that has both as long as the process lives."""
         self.metrics.ready.set(0)
 
         def close() -> None:
+            if self.batcher.hung:
+                return
             self._thread.shutdown(wait=True)
             try:
                 self._predictor.close()

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import gzip
 import logging
+import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -111,6 +112,12 @@ class Peer:
             pass
         return received
 
+    async def leave(self, served: "Bed") -> None:
+        """Close, being the last; returns when the server knows."""
+        self.writer.close()
+        while served.front.counters.connections_open:
+            await asyncio.sleep(0.01)
+
 
 class Bed:
     def __init__(self, front: Http2Front, address: str) -> None:
@@ -168,6 +175,68 @@ def test_bad_peers_are_cut_off_and_others_are_served(sent: bytes) -> None:
             await peer.rest()
             assert sum(served.front.counters.failures.values()) == 1
             await served.works()
+
+    with quiet():
+        run(main)
+
+
+def _send_then_read(port: int, sent: bytes) -> bytes:
+    """What a caller reads that looks up only after it has sent everything."""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as caller:
+        received = b""
+        caller.sendall(sent)
+        while chunk := caller.recv(65_536):
+            received += chunk
+        return received
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        (frames.ping(b"12345678") * 200_000, b"too many control or empty frames"),
+        (frames.head(frames.DATA, 2**20, 0, 1) + bytes(3_000_000), b"frame above SETTINGS_MAX_FRAME_SIZE"),
+    ],
+    ids=["ping", "frame-size"],
+)
+def test_a_caller_with_data_in_flight_reads_why_it_is_cut_off(more: bytes, why: bytes) -> None:
+    """What it goes on sending is taken and thrown away, so that no reset destroys the GOAWAY before it looks."""
+
+    async def main() -> None:
+        async with bed(http2=Http2Limits(linger_s=PATIENCE_S)) as served:
+            greeting = frames.PREFACE + frames.settings({})
+            received = await asyncio.to_thread(_send_then_read, served.port, greeting + more)
+            (goaway,) = [payload for kind, *_, payload in cut(received) if kind == frames.GOAWAY]
+            assert goaway[8:] == why
+
+    with quiet():
+        run(main)
+
+
+def test_a_caller_that_sends_without_end_is_cut_off() -> None:
+    """After `linger_bytes` its connection is reset, whatever it has read."""
+
+    async def main() -> None:
+        async with bed(http2=Http2Limits(linger_s=PATIENCE_S, linger_bytes=2**20)) as served:
+            with pytest.raises(ConnectionError):
+                await asyncio.to_thread(_send_then_read, served.port, b"\xff" * 50_000_000)
+            await served.works()
+
+    with quiet():
+        run(main)
+
+
+def test_a_caller_that_never_closes_is_cut_off_after_the_linger() -> None:
+    """It has had `linger_s` to read why."""
+    limits = Http2Limits(linger_s=0.1)
+
+    async def main() -> None:
+        async with bed(http2=limits) as served:
+            peer = await served.peer()
+            peer.send(frames.PREFACE, b"\xff" * 100)
+            await peer.frame(frames.GOAWAY)
+            assert served.front.counters.connections_open == 1
+            while served.front.counters.connections_open:
+                await asyncio.sleep(0.01)
 
     with quiet():
         run(main)
@@ -504,7 +573,7 @@ def test_calls_outlive_an_old_connection_for_the_grace_only() -> None:
             assert await peer.frame(frames.DATA) == (1, grpc_frame(b"in time"))
             rest = await peer.rest()
             assert b"router.limits.max_connection_age_s" in rest
-            assert served.front.counters.connections_open == 0
+            await peer.leave(served)
 
     run(main)
 
@@ -556,6 +625,7 @@ def test_failed_connections_leave_no_garbage() -> None:
                 peer.greet()
                 peer.send(peer.request(1), frames.head(frames.DATA, 5, 0, 99) + bytes(5))
                 await peer.rest()
+                await peer.leave(served)
             assert not [each for each in gc.get_objects() if isinstance(each, Http2Connection)]
 
     gc.disable()
@@ -579,6 +649,7 @@ def test_more_connections_than_allowed() -> None:
             assert (counters.connections_open, counters.connections_refused) == (1, 1)
             first.send(frames.PREFACE)  # breaks the protocol
             await first.rest()
+            await first.leave(served)
             await served.works()
 
     with quiet():

@@ -89,6 +89,25 @@ def test_silent_router_is_left_and_dialled_again(tmp_path, heartbeat_interval_s,
     asyncio.run(scenario())
 
 
+def test_a_router_that_stalls_within_a_frame_is_left(tmp_path):
+    """Bytes that never make a frame are no sign of life."""
+
+    async def scenario():
+        async with FakeRouter(tmp_path / "link.sock", heartbeat_interval_s=0.01) as router:
+            peer = Peer()
+            life = asyncio.create_task(LinkClient(router.address, peer, Random(1), silence_s=0.2).run())
+            await peer.until(1)
+            router.send_raw((1000).to_bytes(4, "little") + (10).to_bytes(4, "little"))
+            while len(peer.events) < 2:
+                router.send_raw(b"x")
+                await asyncio.sleep(0.02)
+            assert peer.events[1] == "lost: the router said nothing for 0.2 s, it stalls within a frame"
+            life.cancel()
+            await asyncio.gather(life, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
 def test_peer_may_refuse_a_frame(tmp_path):
     """Its LinkError is said to the router as Goodbye, and the link is dialled anew."""
 

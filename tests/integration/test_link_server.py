@@ -2,15 +2,18 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
+import pytest
 from pydantic import SecretStr
 
 from protos import link_pb2
 from router.compose import compose
 from router.core import Core
 from router.link.server import LinkServer
+from router.pool import Pool
+from router.request import Inference
 from router.settings import Limits, Link, RouterSettings
 from serving.link.framing import FrameReader, encode
 from tests.router.cluster import model
@@ -37,6 +40,19 @@ class Peer:
                 return None
             self._waiting += [envelope for envelope, _ in self._frames.feed(received)]
         return self._waiting.pop(0)
+
+    async def work(self) -> list[int]:
+        """The ids of the next Work frame."""
+        while (envelope := await self.receive()) is not None:
+            if envelope.HasField("work"):
+                return list(envelope.work.ids)
+        raise AssertionError("the router hung up")
+
+    def results(self, answers: Mapping[int, bytes]) -> None:
+        results = link_pb2.Results(
+            handle=1, ids=answers, sizes=[len(answer) for answer in answers.values()], queue_us=[0] * len(answers)
+        )
+        self.send(b"".join(answers.values()), results=results)
 
     async def goodbye(self) -> str:
         """The reason the router gives before it hangs up."""
@@ -213,6 +229,77 @@ def test_silent_peer_is_given_up(tmp_path: Path) -> None:
         assert not made.core.catalogue.is_ready("m")
 
     play(scenario, tmp_path, heartbeat_interval_s=0.05, heartbeat_timeout_s=0.3)
+
+
+@pytest.mark.parametrize("trickle", [False, True])
+def test_a_peer_that_stalls_within_a_frame_is_given_up(tmp_path: Path, trickle: bool) -> None:
+    """Whether it sends nothing more or a byte now and then: it is told why, and its place is free."""
+
+    async def scenario(made: Bench) -> None:
+        peer = await made.join()
+        peer.send(models=link_pb2.Models(models=[model()]))
+        await _replicas(made, 1, windows=False)
+        peer.writer.write((1000).to_bytes(4, "little") + (10).to_bytes(4, "little"))
+        while made.core.peers.status(0):
+            await asyncio.sleep(0.02)
+            if trickle and made.core.peers.status(0):
+                peer.writer.write(b"x")
+        assert "bytes into a frame, router.link.heartbeat_timeout_s is over" in await peer.goodbye()
+        assert not made.core.catalogue.is_ready("m")
+
+    play(scenario, tmp_path, heartbeat_interval_s=0.05, heartbeat_timeout_s=0.4)
+
+
+def test_a_worker_that_answers_twice_late_or_for_others_harms_nobody(tmp_path: Path) -> None:
+    """Each caller gets the first answer of the worker it was given to; the window is freed once."""
+
+    async def scenario(made: Bench) -> None:
+        one, two = await made.join(), await made.join(link_pb2.Hello(**{**_fields(HELLO), "name": "w2"}))
+        for peer in (one, two):
+            peer.send(models=link_pb2.Models(models=[model()]))
+            peer.send(credit=link_pb2.Credit(handle=1, window_rows=2))
+        pool = await _replicas(made, 2)
+        replies: list[bytes] = []
+        loop = asyncio.get_running_loop()
+        for number in range(4):
+            inference = Inference(
+                message=b"%d" % number,
+                pool=pool,
+                rows=1,
+                deadline=loop.time() + 10,
+                on_reply=replies.append,
+                on_error=lambda error: replies.append(str(error).encode()),
+            )
+            made.core.dispatcher.submit(inference)
+        given = {1: await one.work(), 2: await two.work()}
+        assert sorted(given[1] + given[2]) == [1, 2, 3, 4]
+        mine, others = given[1], given[2]
+        one.results(dict.fromkeys(others, b"wrong"))  # not its work
+        one.results({999: b"wrong"})
+        one.results({mine[0]: b"first"})
+        one.results({mine[0]: b"second"})
+        one.results({mine[1]: b"first", mine[0]: b"third"})
+        two.results(dict.fromkeys(others, b"first"))
+        one.send(heartbeat=link_pb2.Heartbeat(sequence=7))
+        two.send(heartbeat=link_pb2.Heartbeat(sequence=7))
+        await one.receive()
+        await two.receive()
+        assert replies == [b"first"] * 4
+        assert [(seat.rows_in_flight, seat.requests) for seat in pool.seats] == [(0, 0), (0, 0)]
+        assert made.core.dispatcher.in_flight == 0
+
+    play(scenario, tmp_path, heartbeat_interval_s=60)
+
+
+async def _replicas(made: Bench, count: int, *, windows: bool = True) -> Pool:
+    """The pool of `m` once it has so many replicas, with windows."""
+    async with asyncio.timeout(5):
+        while True:
+            if made.core.catalogue.is_ready("m"):
+                pool = made.core.catalogue.pool("m")
+                if pool.replicas == count and all(seat.window_rows or not windows for seat in pool.seats):
+                    return pool
+            await asyncio.sleep(0.01)
 
 
 def test_socket_is_private_and_left_by_a_killed_router_is_no_obstacle(tmp_path: Path) -> None:

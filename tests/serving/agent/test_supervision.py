@@ -460,3 +460,100 @@ def test_events_of_unknown_workers_change_nothing():
         > 1 index
         a/1 LOADING
     """)
+
+
+def test_a_version_whose_run_hangs_comes_back_in_a_process_of_its_own():
+    """The others are served where they are until a fresh process serves them; then the old one goes."""
+    play("""
+        > 0 found onnx:a/1#a onnx:b/1#b
+        start onnx-1: a/1#a b/1#b
+        > 1 ready onnx-1 a/1
+        > 1 ready onnx-1 b/1
+        > 9 stuck onnx-1 a/1 a run did not end
+        start onnx-2: b/1#b
+        > 9 index
+        a/1 LOADING: its worker was lost (a run did not end), starting another
+        b/1 READY
+        > 9 wake
+        9.5
+        > 9.5 tick
+        start onnx-3: a/1#a
+        > 10 ready onnx-2 b/1
+        drain onnx-1
+        > 11 ready onnx-3 a/1
+        > 11 exited onnx-1 0
+        > 11 index
+        a/1 READY
+        b/1 READY
+    """)
+
+
+def test_a_lone_version_whose_run_hangs_waits_ever_longer():
+    """Its process goes at once, since it serves nothing else; one that does not go is killed."""
+    play("""
+        > 0 found onnx:a/1#a
+        start onnx-1: a/1#a
+        > 1 ready onnx-1 a/1
+        > 5 stuck onnx-1 a/1 hangs
+        drain onnx-1
+        > 5.5 tick
+        start onnx-2: a/1#a
+        > 6 ready onnx-2 a/1
+        > 8 stuck onnx-2 a/1 hangs
+        drain onnx-2
+        > 8.5 tick
+        > 9 tick
+        start onnx-3: a/1#a
+        > 35 tick
+        kill onnx-1: was still draining after 30 s
+    """)
+
+
+def test_a_silent_worker_is_killed_and_replaced():
+    """After `silence_timeout_s` and a second look; one that loads has `load_timeout_s` instead."""
+    play("""
+        > 0 found onnx:a/1#a
+        start onnx-1: a/1#a
+        > 1 alive onnx-1
+        > 40 tick
+        > 50 ready onnx-1 a/1
+        > 60 alive onnx-1
+        > 60 wake
+        90.0
+        > 90 tick
+        > 90 wake
+        91.0
+        > 91 tick
+        kill onnx-1: gave no sign of life for 30 s (supervise.silence_timeout_s)
+        > 91 exited onnx-1 -9
+        > 91 index
+        a/1 LOADING: its worker was lost (gave no sign of life for 30 s (supervise.silence_timeout_s)), starting another
+        > 91.5 tick
+        start onnx-2: a/1#a
+    """)
+
+
+def test_a_supervision_that_slept_kills_nobody():
+    """After a pause of its own the signs of life that waited for it count before the second look."""
+    play("""
+        > 0 found onnx:a/1#a
+        start onnx-1: a/1#a
+        > 1 alive onnx-1
+        > 1 ready onnx-1 a/1
+        > 500 tick
+        > 500.1 alive onnx-1
+        > 501 tick
+        > 501 wake
+        530.1
+    """)
+
+
+def test_a_worker_that_never_gave_a_sign_of_life_is_not_expected_to():
+    """Only its end, its drain and its loads are watched."""
+    play("""
+        > 0 found onnx:a/1#a
+        start onnx-1: a/1#a
+        > 1 ready onnx-1 a/1
+        > 1 wake
+        None
+    """)

@@ -33,11 +33,14 @@ def _event(supervision: Supervision, seconds: str, event: str, *words: str) -> l
     match event:
         case "found":
             actions = supervision.snapshot([_found(word) for word in words], now)
-        case "loading" | "ready" | "failed" | "unloaded":
+        case "loading" | "ready" | "failed" | "unloaded" | "stuck":
             name, _, version = words[1].partition("/")
             actions = supervision.status(words[0], event, ModelSpec(name, version), now, reason=" ".join(words[2:]))
         case "started" | "drained":
             actions = supervision.status(words[0], event, None, now)
+        case "alive":
+            supervision.alive(words[0], now)
+            return []
         case "exited":
             actions = supervision.exited(words[0], int(words[1]), now)
         case "load" | "unload":

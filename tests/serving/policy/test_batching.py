@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.policy.batching import Drop, Limits, Run, Snapshot, Waiting, WaitUntil, decide
+from serving.policy.batching import Drop, Limits, Run, Snapshot, Waiting, WaitUntil, decide, patience_s
 from serving.policy.cost import RunCost
 
 TRANSCRIPT = Path(__file__).parent / "transcripts" / "batching.txt"
@@ -104,3 +104,12 @@ def test_the_transcript_was_read() -> None:
     """All stories are there, each with at least one decision."""
     assert len(stories()) == 25
     assert all(any(line.startswith("decide") for line in lines) for _, lines in stories())
+
+
+def test_patience_is_the_settings_or_twenty_times_what_is_expected() -> None:
+    """A model whose runs are long by nature is not taken for one that hangs; without a setting nothing is."""
+    cost = RunCost()
+    assert patience_s(1, Limits(8, run_timeout_s=2.0), cost) == 2.0
+    cost.observe(1, 1.5)
+    assert patience_s(1, Limits(8, run_timeout_s=2.0), cost) == 30.0
+    assert patience_s(1, Limits(8), cost) == inf

@@ -13,7 +13,7 @@ from serving.policy.cost import RunCost
 from serving.runtimes.base import Arrays
 from serving.spec import ModelSpec
 from serving.worker.batcher import Batcher
-from serving.worker.job import Job
+from serving.worker.job import Job, Outcome
 from serving.worker.predictor import Answered, Predictor
 from tests.serving.worker.fakes import FakeRuntime, FakeSink, ManualExecutor, turns
 from tests.serving.worker.requests import ROW, parse, request, rows
@@ -34,15 +34,18 @@ class Bench:
             self.cost.observe(1, 0.0)
         self.now = 0.0
         self.wasted = 0.0
+        self.hung: list[str] = []
         self.seq = itertools.count()
         self.during: Callable[[], None] | None = None
+        self.report: Callable[[], object] = lambda: None
         self.batcher = Batcher(
             run=self._run,
             limits=limits or Limits(8),
             cost=self.cost,
             executor=self.executor,
-            report=self.sink.deliver,
+            report=self._report,
             waste=self._waste,
+            hung=self.hung.append,
             inline_below_s=0.002 if inline else 0.0,
             clock=lambda: self.now,
         )
@@ -51,6 +54,10 @@ class Bench:
         answered = self.predictor.run(requests)
         answered.infer_s = 1.0
         return answered
+
+    def _report(self, outcome: Outcome) -> None:
+        self.report()
+        self.sink.deliver(outcome)
 
     def _waste(self, seconds: float) -> None:
         self.wasted += seconds
@@ -431,3 +438,48 @@ def test_a_real_thread_answers_too() -> None:
         bench.assert_answered(1, 2)
 
     story(test)
+
+
+def test_a_run_that_hangs_is_given_up() -> None:
+    """It and what waits behind it are reported UNAVAILABLE, the owner is told before; what comes late is dropped."""
+
+    async def test() -> None:
+        bench = Bench(Limits(2, run_timeout_s=0.01))
+        told: list[int] = []
+        bench.report = lambda: told.append(len(bench.hung))
+        first, second, third = (bench.job(number) for number in (1, 2, 3))
+        bench.batcher.submit(first)
+        bench.batcher.submit(second)
+        await turns()
+        bench.batcher.submit(third)
+        bench.batcher.cancel(second)
+        await asyncio.wait_for(bench.batcher.drained(), 20)
+        assert bench.hung == ["a run did not end within 0.01 s (batching.run_timeout_s)"]
+        assert told[0] == 1
+        assert bench.sink.statuses() == {1: "UNAVAILABLE", 2: "CANCELLED", 3: "UNAVAILABLE"}
+        assert "batching.run_timeout_s" in str(bench.sink.answers[1])
+        assert bench.wasted == 0.01
+        bench.executor.finish()
+        await turns()
+        assert len(bench.sink.answers) == 3
+        assert bench.batcher.in_flight == 0
+
+    asyncio.run(test())
+
+
+def test_a_run_that_ends_in_time_is_forgotten() -> None:
+    """No timer of an earlier run strikes a later one."""
+
+    async def test() -> None:
+        bench = Bench(Limits(1, run_timeout_s=0.05))
+        for number in range(8):
+            bench.batcher.submit(bench.job(number))
+            await turns()
+            assert bench.batcher._patience is not None
+            bench.executor.finish()
+            await turns()
+            assert bench.batcher._patience is None
+        assert bench.hung == []
+        assert set(bench.sink.statuses().values()) == {"OK"}
+
+    asyncio.run(test())

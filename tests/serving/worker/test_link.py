@@ -33,7 +33,11 @@ class Router:
         predictor = Predictor(made.spec, ROW, self.runtime, made.definition.batching)
         self.metrics = WorkerMetrics()
         self.version = ServedVersion(
-            1, Loaded(made, predictor, cost, 0.0), self.metrics.of(made.spec), inline_below_s=10.0 if inline else 0.0
+            1,
+            Loaded(made, predictor, cost, 0.0),
+            self.metrics.of(made.spec),
+            inline_below_s=10.0 if inline else 0.0,
+            hung=lambda version, _: self.versions.pop(version.handle),
         )
         self.versions = {1: self.version}
         self.changes = 0

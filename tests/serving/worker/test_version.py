@@ -18,7 +18,7 @@ def served(folder: Path, runtime: FakeRuntime, metrics: WorkerMetrics) -> Served
     cost = RunCost()
     cost.observe(1, 0.0)
     loaded = Loaded(made, Predictor(made.spec, ROW, runtime, made.definition.batching), cost, 0.25)
-    return ServedVersion(5, loaded, metrics.of(made.spec), inline_below_s=10.0)
+    return ServedVersion(5, loaded, metrics.of(made.spec), inline_below_s=10.0, hung=lambda *_: None)
 
 
 def job(version: ServedVersion, number: int, sink: FakeSink) -> Job:
