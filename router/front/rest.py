@@ -28,13 +28,23 @@ class RestFront:
     """A listening HTTP/1.1 server for an ASGI application. TLS where `tls.certificate` is set."""
 
     def __init__(
-        self, app: Any, host: str, port: int, limits: Limits, tls: Tls, *, patience: Patience | None = None
+        self,
+        app: Any,
+        host: str,
+        port: int,
+        limits: Limits,
+        tls: Tls,
+        *,
+        patience: Patience | None = None,
+        reuse_port: bool = False,
     ) -> None:
+        """`reuse_port`: other processes that say so too may listen on the port as well."""
         self._limits = limits
         self._patience = patience or Patience()
         self._host = host
         self._port = port
         self._tls = tls
+        self._reuse_port = reuse_port
         self._config = Config(
             app,
             http=HttpToolsProtocol,
@@ -63,6 +73,7 @@ class RestFront:
             self._port,
             ssl=context,
             backlog=_BACKLOG,
+            reuse_port=self._reuse_port or None,
             ssl_handshake_timeout=self._patience.handshake_s if context else None,
         )
         self._tick()
