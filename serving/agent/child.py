@@ -26,9 +26,15 @@ class Child:
     """Made at once, so that commands may be given before the process exists; they wait for it."""
 
     def __init__(
-        self, command: Sequence[str], on_line: Callable[[StatusLine], None], *, stderr: int | None = None
+        self,
+        command: Sequence[str],
+        on_line: Callable[[StatusLine], None],
+        *,
+        stderr: int | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """`stderr`: descriptor for its standard error, None = ours."""
+        """`stderr`: descriptor for its standard error, None = ours; `environment` is added to ours."""
+        self._environment = environment or {}
         self._command = tuple(command)
         self._on_line = on_line
         self._stderr = stderr
@@ -71,6 +77,7 @@ class Child:
                 # What a model prints goes to the log: standard output is the parent's own, often read by a script.
                 stdout=_STDERR if self._stderr is None else self._stderr,
                 stderr=self._stderr,
+                env={**os.environ, **self._environment},
                 pass_fds=(status_fd,),
                 start_new_session=True,
             )

@@ -7,8 +7,8 @@ compares what is wanted with what is hosted, so a lost or repeated event costs n
 
 Invariants.
 - A worker is given its versions when it starts and never one more: loading happens in fresh processes only.
-- What is ready is taken away only when its folder has gone, an operator asks, or its replacement is ready; so changed
-  files that turn out broken leave the earlier ones serving.
+- What is ready is taken away only when its folder has gone, an operator asks, fewer replicas are wanted, or its
+  replacement is ready; so changed files that turn out broken leave the earlier ones serving.
 - A placement has at most one process that loads it or holds its current content.
 - A worker that hosts nothing any more is drained.
 
@@ -132,6 +132,11 @@ class Supervision:
         """When to `tick` next if nothing else happens; None = no need."""
         return min((moment for moment in self._moments() if moment > now), default=None)
 
+    @property
+    def wanted_workers(self) -> int:
+        """Processes that serve all this once nothing loads; at least 1."""
+        return max(1, len({(found.framework, replica) for found, replica in self._wanted()}))
+
     # The decision
 
     def _reconcile(self, now: float) -> list[Action]:
@@ -158,7 +163,11 @@ class Supervision:
         found = self._found.get(spec)
         if found is None or self._draining or hosted.state is State.UNLOADING or self._wishes.unloaded(spec.name):
             return True
-        if hosted.found.digest == found.digest or found.problem:
+        if found.problem:
+            return False
+        if worker.replica not in self._range(found):
+            return True
+        if hosted.found.digest == found.digest:
             return False
         successor = self._hosting(found, worker.replica)
         return hosted.state is State.LOADING or (successor is not None and successor.state is State.READY)
@@ -200,7 +209,9 @@ class Supervision:
     # Small questions
 
     def _range(self, found: Found) -> range:
-        return range(self._replicas(found.framework)) if found.spec.version else range(0)
+        if not found.spec.version:
+            return range(0)
+        return range(self._replicas(found.framework) if found.replicas is None else found.replicas)
 
     def _wanted(self) -> Iterator[tuple[Found, int]]:
         for found in self._found.values():

@@ -10,7 +10,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from serving.cores import usable_cores
 from serving.errors import DodonaError
+from serving.policy.threads import threads_of_a_run
 from serving.spec import ModelSpec
 from serving.worker.golden import GoldenFailure
 from serving.worker.load import Loaded, load_version
@@ -35,7 +37,7 @@ class Loader:
         self._status = status
         self._metrics = metrics
         self._on_loaded = on_loaded
-        self._threads = settings.run_threads(os.cpu_count() or 1)
+        self._threads = settings.threads or threads_of_a_run(usable_cores())
         self._unwanted: set[ModelSpec] = set()
         self.busy = False
         """Whether a framework is loading right now, in a thread that cannot be interrupted."""
