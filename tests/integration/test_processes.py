@@ -1,5 +1,6 @@
 """A router of two processes that share their ports, with real workers and real clients."""
 
+import http.client
 import json
 import os
 import re
@@ -38,6 +39,9 @@ def up(tmp_path_factory) -> Iterator[Up]:
     """One cluster for the tests that leave it as they found it."""
     folder = tmp_path_factory.mktemp("processes")
     pack_echo(folder / "models", "echo")
+    scarce = pack_echo(folder / "models", "scarce", delay_s=0.02)
+    with (scarce.parent / "model.yaml").open("a") as definition:
+        definition.write("batching: {max_batch_rows: 1}\n")
     with Up(folder, "--router-processes", "2") as up:
         up.event("ready")
         until(lambda: ready(up))
@@ -141,11 +145,11 @@ def test_two_processes_are_one_router(up):
         assert min(shares) >= 1
         assert sum(shares) == figure(up, "dodona_front_connections") == CONNECTIONS
         for status in statuses(up):
-            assert [model["succeeded"] for model in status["models"]] == [counted]
+            assert [model["succeeded"] for model in status["models"]] == [counted, 0]
             assert [listener["protocol"] for listener in status["listeners"]].count("link") == 2
             assert sorted(worker["role"] for worker in status["workers"]) == ["agent", "worker"]
         assert figure(up, "dodona_router_processes") == 2
-        assert figure(up, "dodona_replicas") == 1
+        assert figure(up, 'dodona_replicas{model="echo"') == 1
         assert figure(up, "dodona_link_peers") == 2
         for client in asking[:6]:
             statistics = client.get_inference_statistics("echo").model_stats[0]
@@ -229,6 +233,55 @@ def test_a_killed_process_takes_only_its_own_calls(up):
     assert all(answered == sorted(set(answered)) for answered in answers)
     assert 0 < sum(map(bool, lost)) < len(lost)  # some were connected to the other one, and saw nothing
     until(lambda: len(processes(up)) == 2 and ready(up))
+
+
+class Caller:
+    """A REST connection whose process is known: calls one after another, and counts the answers."""
+
+    def __init__(self, up: Up, model: str) -> None:
+        host, _, port = address(up, "http").partition(":")
+        self.connection = http.client.HTTPConnection(host, int(port), timeout=20)
+        self.connection.connect()
+        ours = self.connection.sock.getsockname()[1]
+        self.answered = 0
+        self._path = f"/v2/models/{model}/infer"
+        self.pid = 0
+        until(lambda: bool(self._find(up, ours)))
+
+    def _find(self, up: Up, port: int) -> int:
+        ours = {process.pid for process in processes(up)}
+        for end in psutil.net_connections("tcp4"):
+            if end.raddr and end.raddr.port == port and end.pid in ours:
+                self.pid = end.pid
+        return self.pid
+
+    def run(self, stop: threading.Event) -> None:
+        body = json.dumps({"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]})
+        while not stop.is_set():
+            self.connection.request("POST", self._path, body)
+            answer = self.connection.getresponse()
+            assert answer.status == 200, answer.read()
+            answer.read()
+            self.answered += 1
+
+
+@pytest.mark.parametrize(("many", "few", "least"), [(6, 6, 0.35), (12, 1, 0.2)])
+def test_each_process_gets_its_share_of_a_worker(up, many, few, least):
+    """Credits are shared evenly between the links, so the callers of one process do not starve those of the other:
+    with as many callers on each, each gets about half; one caller beside twelve gets more than a thirteenth."""
+    left, right = (process.pid for process in processes(up))
+    callers: dict[int, list[Caller]] = {left: [], right: []}
+    while len(callers[left]) < many or len(callers[right]) < few:
+        caller = Caller(up, "scarce")
+        callers[caller.pid].append(caller)
+    chosen = [*callers[left][:many], *callers[right][:few]]
+    stop = threading.Event()
+    with running(stop, *(partial(caller.run, stop) for caller in chosen)):
+        until(lambda: sum(caller.answered for caller in chosen) > 80)
+    share = sum(caller.answered for caller in callers[right][:few]) / sum(caller.answered for caller in chosen)
+    assert least < share < 0.65
+    for caller in (*callers[left], *callers[right]):
+        caller.connection.close()
 
 
 def test_processes_are_replaced_one_by_one(up):
