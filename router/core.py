@@ -13,6 +13,7 @@ from router.metrics import RouterMetrics
 from router.pool import Pool
 from router.settings import RouterSettings
 from router.shared_memory import SharedRegions
+from router.whole import Alone, Whole
 from serving.spec import State
 
 _STARTING = (State.LOADING,)
@@ -32,6 +33,8 @@ class Core:
     started_at: float
     listeners: dict[str, str] = field(default_factory=dict)
     """Protocol -> bound address."""
+    whole: Whole = field(default_factory=Alone)
+    """The router's other processes."""
 
     @property
     def tenant_header(self) -> bytes:
@@ -44,7 +47,11 @@ class Core:
 
     @property
     def ready(self) -> bool:
-        """Listening, not draining, some model known, and none of those known still on its way."""
+        """Of all the router's processes: listening, not draining, some model known, none of those known on its way."""
+        return self.ready_itself and self.whole.others_ready
+
+    @property
+    def ready_itself(self) -> bool:
         if self.dispatcher.draining or "grpc" not in self.listeners:
             return False
         entries = self.catalogue.index()

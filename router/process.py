@@ -22,22 +22,27 @@ from router.front.http1 import Patience
 from router.front.rest import RestFront
 from router.link.server import LinkServer
 from router.metrics import RouterMetrics
+from router.processes.member import Member, Membership
 from router.settings import RouterSettings
 
 log = logging.getLogger(__name__)
 
 
-def front_of(settings: RouterSettings, table: Methods, metrics: RouterMetrics) -> Front:
+def front_of(settings: RouterSettings, table: Methods, metrics: RouterMetrics, *, reuse_port: bool = False) -> Front:
     """The gRPC server of `router.front`; what it counts is exported."""
     if settings.front == "grpcio":
         from router.front.grpcio import GrpcioFront
 
-        return GrpcioFront(table, settings.host, settings.grpc_port, settings.limits, settings.tls)
+        return GrpcioFront(
+            table, settings.host, settings.grpc_port, settings.limits, settings.tls, reuse_port=reuse_port
+        )
     from router.front.http2 import Http2Front
     from router.http2.limits import Http2Limits
 
     http2 = Http2Limits.of(settings.limits, settings.http2)
-    front = Http2Front(table, settings.host, settings.grpc_port, settings.limits, settings.tls, http2=http2)
+    front = Http2Front(
+        table, settings.host, settings.grpc_port, settings.limits, settings.tls, http2=http2, reuse_port=reuse_port
+    )
     metrics.connections.labels().source = partial(front.counters.read, "connections_open")
     for figure in front.counters.totals():
         metrics.front.labels(figure).source = partial(front.counters.read, figure)
@@ -47,13 +52,18 @@ def front_of(settings: RouterSettings, table: Methods, metrics: RouterMetrics) -
 class Router:
     """`start` listens on every port, `drain` ends it; `core` is there in between."""
 
-    def __init__(self, settings: RouterSettings) -> None:
+    def __init__(self, settings: RouterSettings, membership: Membership | None = None) -> None:
+        """`membership`: of a process that shares its ports with others."""
         loop = asyncio.get_running_loop()
         # Not loop.time: uvloop's is the time of the current turn in whole milliseconds, too coarse to measure with.
         # Both read CLOCK_MONOTONIC, so deadlines of one can be compared with the other.
         self.core = compose(settings, clock=monotonic, call_at=loop.call_at)
         self._settings = settings
-        self._front = front_of(settings, methods(self.core), self.core.metrics)
+        self._membership = membership
+        self._member: Member | None = None
+        self._registry = self.core.metrics.metrics.registry()
+        shared = membership is not None
+        self._front = front_of(settings, methods(self.core), self.core.metrics, reuse_port=shared)
         self._rest = RestFront(
             rest_app(self.core),
             settings.host,
@@ -61,29 +71,42 @@ class Router:
             settings.limits,
             settings.tls,
             patience=Patience.of(settings.rest),
+            reuse_port=shared,
         )
-        self._link = LinkServer(
-            settings.name, settings.link, self.core.peers, monotonic, self.core.shared_memory.folder
-        )
+        name = settings.name if membership is None else membership.name_of(settings)
+        self._link = LinkServer(name, settings.link, self.core.peers, monotonic, self.core.shared_memory.folder)
         self._metrics_server: Callable[[], None] = lambda: None
 
-    async def start(self) -> None:
-        """Raises OSError naming the address that could not be bound."""
+    async def start(self, stop: Callable[[], None] = lambda: None) -> None:
+        """`stop` is called when the parent of several processes has gone. Raises OSError naming the address that could
+        not be bound."""
         settings, listeners = self._settings, self.core.listeners
         self.core.shared_memory.start()
         with _naming("link.address", settings.link.address):
             listeners["link"] = await self._link.start()
-        with _naming("metrics_port", settings.metrics_port):
-            listeners["metrics"] = self._serve_metrics()
+        if self._membership is None:
+            with _naming("metrics_port", settings.metrics_port):
+                listeners["metrics"] = self._serve_metrics()
+        else:
+            await self._join(self._membership, stop)
         with _naming("http_port", settings.http_port):
             listeners["http"] = await self._rest.start()
         with _naming("grpc_port", settings.grpc_port):
             listeners["grpc"] = await self._front.start()
+        if self._member is not None:
+            self._member.started()
         log.info("router listens", extra={"listeners": dict(listeners), "front": self._settings.front})
 
+    async def _join(self, membership: Membership, stop: Callable[[], None]) -> None:
+        member = self._member = Member(self.core, self._registry, stop)
+        self.core.whole = member
+        self.core.operators.settled = member.caught_up
+        await member.open(membership.end)
+        if membership.replaces:
+            await member.served_as_elsewhere()
+
     def _serve_metrics(self) -> str:
-        registry = self.core.metrics.metrics.registry()
-        server, thread = start_http_server(self._settings.metrics_port, self._settings.host, registry)
+        server, thread = start_http_server(self._settings.metrics_port, self._settings.host, self._registry)
 
         def stop() -> None:
             server.shutdown()
@@ -103,6 +126,8 @@ class Router:
         await self._link.stop()
         self.core.shared_memory.close()
         self._metrics_server()
+        if self._member is not None:
+            await self._member.close()
         log.info("router stopped")
 
     async def _settled(self, idle: asyncio.Event, grace_s: float) -> None:
@@ -123,16 +148,17 @@ def _naming(setting: str, value: object) -> Iterator[None]:
         raise OSError(f"router.{setting} = {value}: {reason}; stop what uses it or choose another") from error
 
 
-async def run(settings: RouterSettings, status_fd: int | None = None) -> None:
+async def run(settings: RouterSettings, status_fd: int | None = None, membership: Membership | None = None) -> None:
     """Serve until SIGTERM or SIGINT. Tells the parent on `status_fd`, one JSON line, once it listens."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
-    router = Router(settings)
-    await router.start()
+    router = Router(settings, membership)
+    await router.start(stop.set)
     if status_fd is not None:
-        line = {"event": "started", "pid": os.getpid(), "listeners": router.core.listeners}
+        listeners = router.core.listeners
+        line = {"event": "started", "pid": os.getpid(), "listeners": listeners, "links": [listeners["link"]]}
         os.write(status_fd, json.dumps(line).encode() + b"\n")
     # What is alive now stays alive: leave it out of every later collection.
     gc.collect()

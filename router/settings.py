@@ -152,6 +152,9 @@ class RouterSettings(Settings):
     """REST."""
     metrics_port: Port = 8002
     """Prometheus, `GET /metrics`."""
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that share the gRPC and REST ports (SO_REUSEPORT), for more calls than one core can route. Each has a
+    link of its own (docs/guides/scaling.md), and limits count per process."""
     front: Literal["http2", "grpcio"] = "http2"
     """gRPC server: http2 = Dodona's own, the fast one; grpcio = the reference stack."""
     default_timeout_s: Annotated[float, Field(gt=0)] = 30.0

@@ -1,5 +1,6 @@
 """Counts and durations of one version, in the form of the protocol's statistics extension (perf_analyzer reads it)."""
 
+from collections.abc import Sequence
 from time import time_ns
 
 from protos import inference_pb2, link_pb2
@@ -98,6 +99,48 @@ class Statistics:
     def waited(self, seconds: float) -> None:
         """Time in the router's own queue."""
         self._queue_ns += int(seconds * 1e9)
+
+    # Several processes of one router keep one each; what callers see is their sum.
+
+    def add(self, other: "Statistics") -> None:
+        for mine, its in ((self._success, other._success), (self._fail, other._fail)):
+            mine.count += its.count
+            mine.ns += its.ns
+        self._queue_ns += other._queue_ns
+        self._input_ns += other._input_ns
+        self._infer_ns += other._infer_ns
+        self._output_ns += other._output_ns
+        self.inference_count += other.inference_count
+        self.execution_count += other.execution_count
+        self.last_inference_ms = max(self.last_inference_ms, other.last_inference_ms)
+        for rows, its_size in other._batches.items():
+            size = self._batches.setdefault(rows, _BatchSize())
+            size.count += its_size.count
+            size.input_us += its_size.input_us
+            size.infer_us += its_size.infer_us
+            size.output_us += its_size.output_us
+
+    def columns(self) -> list[int]:
+        """All of it as numbers, for another process; `of_columns` reads them."""
+        numbers = [
+            *(self._success.count, self._success.ns, self._fail.count, self._fail.ns),
+            *(self._queue_ns, self._input_ns, self._infer_ns, self._output_ns),
+            *(self.inference_count, self.execution_count, self.last_inference_ms),
+        ]
+        for rows, size in self._batches.items():
+            numbers += (rows, size.count, size.input_us, size.infer_us, size.output_us)
+        return numbers
+
+    @classmethod
+    def of_columns(cls, numbers: Sequence[int]) -> "Statistics":
+        one = cls()
+        one._success.count, one._success.ns, one._fail.count, one._fail.ns = numbers[:4]
+        one._queue_ns, one._input_ns, one._infer_ns, one._output_ns = numbers[4:8]
+        one.inference_count, one.execution_count, one.last_inference_ms = numbers[8:11]
+        for start in range(11, len(numbers), 5):
+            size = one._batches.setdefault(numbers[start], _BatchSize())
+            size.count, size.input_us, size.infer_us, size.output_us = numbers[start + 1 : start + 5]
+        return one
 
     def model_statistics(self, spec: ModelSpec) -> inference_pb2.ModelStatistics:
         sharing = self._sharing

@@ -7,6 +7,8 @@ import pytest
 from prometheus_client.core import CounterMetricFamily
 
 from router.metrics import RouterMetrics
+from router.processes.exposition import ParentMetrics, add_balance
+from router.processes.figures import Figures
 from serving.metrics import Metrics
 from serving.worker.metrics import WorkerMetrics
 
@@ -38,3 +40,14 @@ def exported(metrics: Metrics) -> dict[str, tuple[str, list[str]]]:
 def test_page_and_processes_agree(section: str, metrics: Metrics) -> None:
     """Names, kinds and labels are a contract with dashboards."""
     assert documented(section) == exported(metrics)
+
+
+def test_several_processes_and_the_page_agree() -> None:
+    """Also of what the parent adds to the figures of its processes."""
+    balance = Figures()
+    add_balance(balance, {})
+    added = {
+        name + ("_total" if kind == "counter" else ""): (kind, ["process"])
+        for name, (kind, _) in balance.families.items()
+    }
+    assert documented("Several router processes") == {**exported(ParentMetrics().metrics), **added}

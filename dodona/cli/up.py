@@ -21,6 +21,9 @@ def up(
     metrics_port: Annotated[
         int | None, typer.Option(help="Prometheus; 0 = any free port.", show_default="8002")
     ] = None,
+    router_processes: Annotated[
+        int | None, typer.Option(metavar="N", help="Router processes sharing the ports.", show_default="1")
+    ] = None,
     front: Annotated[str | None, typer.Option(help="gRPC server: http2 or grpcio.", show_default="http2")] = None,
     log_file: Annotated[
         str | None,
@@ -55,6 +58,7 @@ def up(
         "--grpc-port": ("router.grpc_port", grpc_port),
         "--http-port": ("router.http_port", http_port),
         "--metrics-port": ("router.metrics_port", metrics_port),
+        "--router-processes": ("router.processes", router_processes),
         "--front": ("router.front", front),
         "--log-file": ("log_file", log_file),
     }

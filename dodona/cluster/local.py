@@ -237,7 +237,7 @@ class LocalCluster:
         assert self._router is not None
         settings = AgentSettings(
             repository=self.settings.repository,
-            routers=(self.link_address,),
+            routers=tuple(self._router.links),
             token=self._router.settings.link.token,
             run_folder=str(folder.path),
             workers=dict(self.settings.workers),

@@ -42,6 +42,8 @@ class RouterProcess:
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done once it listens; never, if the first process ends before that: then `run` returns."""
         self.listeners: Mapping[str, str] = {}
+        self.links: Sequence[str] = ()
+        """Where agents and workers dial in: one address a router process, the first is `listeners["link"]`."""
         self.restarts = 0
 
     @property
@@ -92,6 +94,8 @@ class RouterProcess:
         if line.get("event") != "started" or not isinstance(listeners, dict):
             return
         self.listeners = {str(name): str(address) for name, address in listeners.items()}
+        links = line.get("links")
+        self.links = [str(link) for link in links] if isinstance(links, list) else [self.listeners["link"]]
         self.settings = _pinned(self.settings, self.listeners)
         if not self.started.done():
             self.started.set_result(None)

@@ -5,7 +5,7 @@ that can load it, settles the wish; if none can, the clearest refusal is the ans
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Final
 
@@ -20,10 +20,18 @@ Write = Callable[[list[bytes]], None]
 
 
 class Operators:
+    """`settled` is awaited before a wish counts as fulfilled: then every process of the router knows of it."""
+
     def __init__(self) -> None:
+        self.settled: Callable[[], Awaitable[None]] = _at_once
         self._agents: dict[str, Write] = {}
         self._waiting: dict[int, tuple[str, asyncio.Future[link_pb2.ControlResult]]] = {}
         self._ids = count(1)
+
+    @property
+    def agents(self) -> int:
+        """How many are connected."""
+        return len(self._agents)
 
     def joined(self, agent: str, write: Write) -> None:
         self.left(agent)  # one that dials again has forgotten what its earlier connection was asked
@@ -57,6 +65,7 @@ class Operators:
         for agent, write in list(self._agents.items()):
             result = await self._ask(agent, write, wish)
             if result.status == Status.OK:
+                await self.settled()
                 return
             if refusal is None or refusal.status is Status.NOT_FOUND:
                 refusal = from_status(result.status, result.message)
@@ -75,3 +84,7 @@ class Operators:
             raise DeadlineExceeded(f"agent {agent} did not say the outcome within {OUTCOME_TIMEOUT_S:g} s") from None
         finally:
             del self._waiting[number]
+
+
+async def _at_once() -> None:
+    return

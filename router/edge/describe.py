@@ -6,9 +6,10 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from protos import inference_pb2, model_config_pb2
+from protos import admin_pb2, inference_pb2, model_config_pb2
 from router.core import Core
-from serving.spec import Signature, TensorSpec, version_key
+from router.processes.status import as_one
+from serving.spec import ModelSpec, Signature, TensorSpec, version_key
 
 SERVER_NAME: Final = "dodona"
 
@@ -64,9 +65,9 @@ def model_config(core: Core, name: str, version: str = "") -> inference_pb2.Mode
     return inference_pb2.ModelConfigResponse(config=config)
 
 
-def model_statistics(core: Core, name: str = "", version: str = "") -> inference_pb2.ModelStatisticsResponse:
-    """Figures of one version, of all versions of a model (no version) or of all models (no name), by name and age.
-    Raises ModelNotFound, Unavailable."""
+async def model_statistics(core: Core, name: str = "", version: str = "") -> inference_pb2.ModelStatisticsResponse:
+    """Of the router as a whole: figures of one version, of all versions of a model (no version) or of all models (no
+    name), by name and age. Raises ModelNotFound, Unavailable."""
     if name and version:
         pools = [core.catalogue.pool(name, version)]
     else:
@@ -74,9 +75,23 @@ def model_statistics(core: Core, name: str = "", version: str = "") -> inference
         if name and not pools:
             pools = [core.catalogue.pool(name)]
     pools.sort(key=lambda pool: (pool.spec.name, version_key(pool.spec.version)))
+    whole = await core.whole.statistics() or {}
     return inference_pb2.ModelStatisticsResponse(
-        model_stats=[pool.statistics.model_statistics(pool.spec) for pool in pools]
+        model_stats=[whole.get(pool.spec, pool.statistics).model_statistics(pool.spec) for pool in pools]
     )
+
+
+async def status(core: Core) -> admin_pb2.StatusResponse:
+    """Of the router as a whole."""
+    statistics = await core.whole.statistics()
+    if statistics is None:
+        return core.status()
+    whole = as_one(core.status(), await core.whole.others_status())
+    for model in whole.models:
+        figures = statistics.get(ModelSpec(model.name, model.version))
+        if figures is not None:
+            model.succeeded, model.failed = figures.succeeded, figures.failed
+    return whole
 
 
 def repository_index(core: Core, ready_only: bool = False) -> inference_pb2.RepositoryIndexResponse:

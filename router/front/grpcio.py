@@ -45,12 +45,15 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 class GrpcioFront:
     """Fulfils router.front.calls.Front. `host` is an address or a name; port 0 = any free one."""
 
-    def __init__(self, methods: Methods, host: str, port: int, limits: Limits, tls: Tls) -> None:
+    def __init__(
+        self, methods: Methods, host: str, port: int, limits: Limits, tls: Tls, *, reuse_port: bool = False
+    ) -> None:
+        """`reuse_port`: other processes that say so too may listen on the port as well."""
         self._host = f"[{host}]" if ":" in host else host
         self._port = port
         self._tls = tls
         self._handlers = _Handlers(methods, limits.max_message_bytes)
-        self._options = _options(limits)
+        self._options = _options(limits, reuse_port)
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> str:
@@ -74,7 +77,7 @@ class GrpcioFront:
             await self._server.stop(grace_s)
 
 
-def _options(limits: Limits) -> list[tuple[str, int]]:
+def _options(limits: Limits, reuse_port: bool) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", 2 * limits.max_message_bytes),
         ("grpc.max_send_message_length", -1),  # checked here, with a text that names the setting
@@ -86,7 +89,7 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         # caller that resets rapidly would cost all others every twentieth call.
         ("grpc.server.max_pending_requests", limits.max_in_flight),
         ("grpc.server.max_pending_requests_hard_limit", 2 * limits.max_in_flight),
-        ("grpc.so_reuseport", 0),  # else a second server would silently share the port
+        ("grpc.so_reuseport", int(reuse_port)),  # the default, 1, lets any second server silently share the port
         *_age_options(limits),
     ]
 

@@ -43,9 +43,11 @@ class Http2Front:
         tls: Tls,
         *,
         http2: Http2Limits | None = None,
+        reuse_port: bool = False,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`chance`, 0..1, spreads the ages of connections. Raises ConfigurationError for an unusable certificate."""
+        """`chance`, 0..1, spreads the ages of connections; `reuse_port`: other processes that say so too may listen on
+        the port as well. Raises ConfigurationError for an unusable certificate."""
         self.limits = http2 or Http2Limits.of(limits)
         self.counters = Counters()
         self.chance = chance
@@ -53,6 +55,7 @@ class Http2Front:
         self.streaming = {path: method.run for path, method in methods.items() if isinstance(method, Stream)}
         self.heads = HeadReader({path: path in self.unary for path in methods}, self.limits)
         self._address = (host, port)
+        self._reuse_port = reuse_port or None
         self._tls = server_context(tls, "h2")
         self._server: asyncio.Server | None = None
         self._connections: set[Http2Connection] = set()
@@ -72,7 +75,12 @@ class Http2Front:
         self._alarm = Alarm(self.loop.call_at, self._expire)
         host, port = self._address
         self._server = await self.loop.create_server(
-            lambda: Http2Connection(self), host, port, ssl=self._tls, backlog=_BACKLOG
+            lambda: Http2Connection(self),
+            host,
+            port,
+            ssl=self._tls,
+            backlog=_BACKLOG,
+            reuse_port=self._reuse_port,
         )
         self._sweep()
         return address_text(self._server.sockets[0].getsockname())

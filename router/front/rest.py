@@ -36,9 +36,11 @@ class RestFront:
         tls: Tls,
         *,
         patience: Patience | None = None,
+        reuse_port: bool = False,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`chance`, 0..1, spreads the ages of connections."""
+        """`reuse_port`: other processes that say so too may listen on the port as well. `chance`, 0..1, spreads the
+        ages of connections."""
         self.application = application
         self.limits = limits
         self.patience = patience or Patience()
@@ -47,6 +49,7 @@ class RestFront:
         self.date = b""
         self._address = (host, port)
         self._tls = tls
+        self._reuse_port = reuse_port
         self._connections: set[Http1Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -66,6 +69,7 @@ class RestFront:
             port,
             ssl=context,
             backlog=_BACKLOG,
+            reuse_port=self._reuse_port or None,
             ssl_handshake_timeout=self.patience.handshake_s if context else None,
         )
         self._tick()

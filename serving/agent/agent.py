@@ -63,7 +63,13 @@ class Agent:
         # Of this very start: a router holds names unique, and lets a newer connection replace one of the same name.
         self._mark = f"{self._random.getrandbits(24):06x}"
         self._fleet = Fleet(
-            settings, command, mark=self._mark, on_line=self._status, on_exit=self._exited, stderr=stderr
+            settings,
+            command,
+            mark=self._mark,
+            on_line=self._status,
+            on_exit=self._exited,
+            stderr=stderr,
+            wanted=lambda: self._supervision.wanted_workers,
         )
         self._fulfilling: set[asyncio.Task[None]] = set()
         self._links: list[RouterLink] = []

@@ -34,8 +34,11 @@ class Child:
         *,
         stderr: int | None = None,
         nice: int = 0,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """`stderr`: descriptor for its standard error, None = ours. `nice`: of its session, until it takes it back."""
+        """`stderr`: descriptor for its standard error, None = ours. `nice`: of its session, until it takes it back.
+        `environment` is added to ours."""
+        self._environment = environment or {}
         self._command = tuple(command)
         self._on_line = on_line
         self._stderr = stderr
@@ -79,6 +82,7 @@ class Child:
                 # What a model prints goes to the log: standard output is the parent's own, often read by a script.
                 stdout=_STDERR if self._stderr is None else self._stderr,
                 stderr=self._stderr,
+                env={**os.environ, **self._environment},
                 pass_fds=(status_fd,),
                 start_new_session=True,
             )

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Final
 from serving.agent.child import Child, StatusLine, write_private
 from serving.agent.plan import StartWorker
 from serving.agent.settings import AgentSettings, WorkerPool
+from serving.cores import usable_cores
+from serving.policy.threads import environment, threads_of_a_run
 from serving.spec import ModelSpec
 
 _log = logging.getLogger(__name__)
@@ -32,15 +35,18 @@ class Fleet:
         on_line: Callable[[str, StatusLine], None],
         on_exit: Callable[[str, int], None],
         stderr: int | None = None,
+        wanted: Callable[[], int] = lambda: 1,
     ) -> None:
-        """`mark` is appended to the names that workers have on their links and in logs: `onnx-1` is a worker of this
-        agent, and many agents, or this one after a restart, may dial the same router."""
+        """`wanted`: how many workers are to run here in all. `mark` is appended to the names that workers have on their
+        links and in logs: `onnx-1` is a worker of this agent, and many agents, or this one after a restart, may dial
+        the same router."""
         self._settings = settings
         self._mark = mark
         self._command = tuple(command)
         self._on_line = on_line
         self._on_exit = on_exit
         self._stderr = stderr
+        self._wanted = wanted
         self._folder = Path(settings.run_folder) / "workers"
         self._children: dict[str, Child] = {}
         self._lives: set[asyncio.Task[None]] = set()
@@ -58,6 +64,7 @@ class Fleet:
             lambda line: self._on_line(start.name, line),
             stderr=self._stderr,
             nice=nice,
+            environment=environment(self._threads(start.framework), os.environ),
         )
         self._children[start.name] = child
         models = [str(found.spec) for found in start.versions]
@@ -115,6 +122,11 @@ class Fleet:
         _log.info("worker ended", extra={"worker": self._link_name(start), "code": code})
         self._on_exit(start.name, code)
 
+    def _threads(self, framework: str) -> int:
+        """Of one run."""
+        asked = self._settings.workers.get(framework, WorkerPool()).threads
+        return asked or threads_of_a_run(usable_cores(), self._wanted())
+
     def _link_name(self, start: StartWorker) -> str:
         return f"{start.name}-{self._mark}"
 
@@ -135,7 +147,7 @@ class Fleet:
             ],
             "metrics_port": 0,
             "log_level": settings.log_level,
-            "threads": settings.workers.get(start.framework, WorkerPool()).threads,
+            "threads": self._threads(start.framework),
             "nice": settings.supervise.nice,
             "drain_grace_s": settings.supervise.drain_grace_s,
             "max_frame_bytes": settings.max_frame_bytes,

@@ -19,6 +19,8 @@ class Found:
     labels: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
     """Why it cannot be loaded as it is; empty = it can."""
+    replicas: int | None = None
+    """Workers that are to serve it, as model.yaml has it; None = as many as its framework has."""
     broken: bool = False
     """The problem will not go away by waiting (FAILED); otherwise the version is incomplete (UNAVAILABLE)."""
 

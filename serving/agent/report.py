@@ -74,7 +74,7 @@ class Report:
             return found.problem
         notes = self._notes(found.spec)
         if not notes and found.spec.version:
-            return f"workers.{found.framework}.replicas is 0 here"
+            return f"workers.{found.framework}.replicas is 0 here" if found.replicas is None else "replicas is 0"
         verdict = next((placement.verdict for placement in notes if placement.verdict), "")
         cause = next((placement.cause for placement in notes if placement.cause), "")
         return verdict or (f"its worker was lost ({cause}), starting another" if cause else "")

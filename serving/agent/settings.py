@@ -14,9 +14,11 @@ class WorkerPool(Settings):
     """How the workers of one framework are run."""
 
     replicas: Annotated[int, Field(ge=0, le=1024)] = 1
-    """Processes that each serve every version of the framework; 0 = do not serve this framework here."""
+    """Processes that each serve every version of the framework, unless a model.yaml says `replicas`; 0 = do not serve
+    this framework here."""
     threads: Annotated[int, Field(ge=0, le=4096)] = 0
-    """Threads a framework may use for one prediction; 0 = the worker chooses."""
+    """Threads a framework may use for one prediction; 0 = so many that all workers together fit the processors this
+    process may use (affinity, container limit), a quarter of them at most, at least 1."""
 
 
 class Supervise(Settings):

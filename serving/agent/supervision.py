@@ -7,8 +7,8 @@ compares what is wanted with what is hosted, so a lost or repeated event costs n
 
 Invariants.
 - A worker is given its versions when it starts and never one more: loading happens in fresh processes only.
-- What is ready is taken away only when its folder has gone, an operator asks, or its replacement is ready; so changed
-  files that turn out broken leave the earlier ones serving.
+- What is ready is taken away only when its folder has gone, an operator asks, fewer replicas are wanted, or its
+  replacement is ready; so changed files that turn out broken leave the earlier ones serving.
 - A placement has at most one process that loads it or holds its current content.
 - A worker that hosts nothing any more is drained.
 - A worker in which a run hangs serves its other versions until others serve them, and a silent one is killed: not at
@@ -147,6 +147,11 @@ class Supervision:
         """When to `tick` next if nothing else happens; None = no need."""
         return min((moment for moment in self._moments() if moment > now), default=None)
 
+    @property
+    def wanted_workers(self) -> int:
+        """Processes that serve all this once nothing loads; at least 1."""
+        return max(1, len({(found.framework, replica) for found, replica in self._wanted()}))
+
     # The decision
 
     def _reconcile(self, now: float) -> list[Action]:
@@ -172,6 +177,8 @@ class Supervision:
         spec = hosted.found.spec
         found = self._found.get(spec)
         if found is None or self._draining or hosted.state is State.UNLOADING or self._wishes.unloaded(spec.name):
+            return True
+        if not found.problem and worker.replica not in self._range(found):
             return True
         if not worker.stuck and (hosted.found.digest == found.digest or found.problem):
             return False
@@ -222,7 +229,9 @@ class Supervision:
     # Small questions
 
     def _range(self, found: Found) -> range:
-        return range(self._replicas(found.framework)) if found.spec.version else range(0)
+        if not found.spec.version:
+            return range(0)
+        return range(self._replicas(found.framework) if found.replicas is None else found.replicas)
 
     def _wanted(self) -> Iterator[tuple[Found, int]]:
         for found in self._found.values():

@@ -21,7 +21,7 @@ Scan = Callable[[], list[Found]]
 _log = logging.getLogger(__name__)
 
 # What of model.yaml a running worker need not know: changing it loads nothing anew.
-_NOT_LOADED: Final = {"labels", "description", "owner"}
+_NOT_LOADED: Final = {"labels", "description", "owner", "replicas"}
 
 
 def scan_of(repository: Repository) -> Scan:
@@ -53,6 +53,7 @@ def _found(entry: Entry, repository: Repository, labels: Mapping[str, str]) -> F
         model_folder=model_folder,
         labels=labels,
         problem="" if entry.state is VersionState.COMPLETE else entry.reason or entry.state.value,
+        replicas=definition.replicas if definition else None,
         broken=entry.state is VersionState.BROKEN,
     )
 

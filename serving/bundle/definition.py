@@ -134,6 +134,9 @@ class ModelDefinition(Settings):
     response_cache: ResponseCache = ResponseCache()
     collapse: bool = False
     """Whether identical requests that are under way at the same time run once, and all get that answer."""
+    replicas: Annotated[int, Field(ge=0, le=1024)] | None = None
+    """Worker processes that serve it; left out = `workers.<framework>.replicas` of dodona.yaml. May be changed while it
+    is served; 0 takes it out of service."""
     device: Annotated[str, AfterValidator(_device)] = "auto"
     """auto = the first GPU if there is one, else the CPU; cuda:N fails clearly where there is none."""
     default_timeout_s: Annotated[float, Field(ge=0)] = 0.0

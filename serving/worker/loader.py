@@ -5,12 +5,13 @@ A version that cannot be loaded is reported with its reason and does not disturb
 
 import asyncio
 import logging
-import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from serving.cores import usable_cores
 from serving.errors import DodonaError
+from serving.policy.threads import threads_of_a_run
 from serving.priority import lower_thread, may_raise, restore_session, restore_threads
 from serving.spec import ModelSpec
 from serving.worker.golden import GoldenFailure
@@ -36,7 +37,7 @@ class Loader:
         self._status = status
         self._metrics = metrics
         self._on_loaded = on_loaded
-        self._threads = settings.run_threads(os.cpu_count() or 1)
+        self._threads = settings.threads or threads_of_a_run(usable_cores())
         # Where a run takes several threads they are made while loading, and would serve low if none could raise them.
         self._nice = settings.nice if self._threads == 1 or may_raise() else 0
         self._unwanted: set[ModelSpec] = set()

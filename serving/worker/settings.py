@@ -37,13 +37,10 @@ class WorkerSettings(Settings):
     inline_below_s: Annotated[float, Field(ge=0)] = 0.002
     """Runs expected to be shorter (seconds) happen in the event loop, longer ones in a thread of the version."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
-    """Threads of one run where model.yaml does not say; 0 = a quarter of the processors, at least 1."""
+    """Threads of one run where model.yaml does not say; 0 = a quarter of the processors to use, at least 1."""
     nice: Annotated[int, Field(ge=0, le=19)] = 5
     """Unix niceness of the thread that loads (threads a framework makes while loading inherit it)."""
     drain_grace_s: Annotated[float, Field(ge=0)] = 30.0
     """Seconds that accepted requests get to finish when the worker is told to go."""
     max_frame_bytes: Annotated[int, Field(ge=1024)] = 256 * 1024 * 1024
     """Bytes of one frame from a router; longer ones cut the link."""
-
-    def run_threads(self, processors: int) -> int:
-        return self.threads or max(1, processors // 4)

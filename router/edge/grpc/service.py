@@ -38,7 +38,7 @@ def service(core: Core) -> Methods:
         "ModelConfig": plain(
             oip.ModelConfigRequest, lambda request: describe.model_config(core, request.name, request.version)
         ),
-        "ModelStatistics": plain(
+        "ModelStatistics": waiting(
             oip.ModelStatisticsRequest, lambda request: describe.model_statistics(core, request.name, request.version)
         ),
         "RepositoryIndex": plain(oip.RepositoryIndexRequest, lambda request: _index(core, request)),

@@ -43,4 +43,4 @@ async def model_config(request: Request) -> Response:
 
 async def model_statistics(request: Request) -> Response:
     model = request.arguments.get("model", "")
-    return as_json(plain(describe.model_statistics(request.core, model, request.version)))
+    return as_json(plain(await describe.model_statistics(request.core, model, request.version)))

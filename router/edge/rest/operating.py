@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import orjson
 
+from router.edge import describe
 from router.edge.describe import SERVER_NAME, server_version
 from router.edge.rest.exchange import Direct, Endpoint, Request, Response, as_json
 from router.edge.rest.plain import plain
@@ -29,7 +30,7 @@ def root(rules: Rules) -> Endpoint:
 
 
 async def status(request: Request) -> Response:
-    return as_json(plain(request.core.status()))
+    return as_json(plain(await describe.status(request.core)))
 
 
 async def meta_info(request: Request) -> Response:

@@ -96,17 +96,17 @@ def test_statistics_of_one_version_one_model_and_all() -> None:
         FakeWorker(core, model(version="1"), model(version="2", handle=2), model(name="other", handle=3))
         await call(core, "/inference.GRPCInferenceService/ModelInfer", infer_request(version="2"))
 
-        def told(name: str = "", version: str = "") -> list[tuple[str, str, int]]:
-            stats = describe.model_statistics(core, name, version).model_stats
-            return [(row.name, row.version, row.inference_count) for row in stats]
+        async def told(name: str = "", version: str = "") -> list[tuple[str, str, int]]:
+            whole = await describe.model_statistics(core, name, version)
+            return [(row.name, row.version, row.inference_count) for row in whole.model_stats]
 
-        assert told("echo", "2") == [("echo", "2", 1)]
-        assert told("echo") == [("echo", "1", 0), ("echo", "2", 1)]
-        assert told() == [("echo", "1", 0), ("echo", "2", 1), ("other", "1", 0)]
+        assert await told("echo", "2") == [("echo", "2", 1)]
+        assert await told("echo") == [("echo", "1", 0), ("echo", "2", 1)]
+        assert await told() == [("echo", "1", 0), ("echo", "2", 1), ("other", "1", 0)]
         with pytest.raises(ModelNotFound):
-            told("no-such")
+            await told("no-such")
         with pytest.raises(ModelNotFound):
-            told("echo", "3")
+            await told("echo", "3")
 
     asyncio.run(run())
 

@@ -1,6 +1,8 @@
 """Transcripts: events with their time, and below each what the supervision does. See transcript.py for the notation."""
 
-from serving.agent.plan import Bounds
+from serving.agent.plan import Bounds, Found
+from serving.agent.supervision import Supervision
+from serving.spec import ModelSpec
 from tests.serving.agent.transcript import play
 
 
@@ -557,3 +559,62 @@ def test_a_worker_that_never_gave_a_sign_of_life_is_not_expected_to():
         > 1 wake
         None
     """)
+
+
+def test_replicas_of_a_model_go_up_and_down():
+    """model.yaml may ask for more replicas than others of the framework have, and for fewer again: nothing that serves
+    is loaded anew, and what is no longer wanted drains."""
+    play(
+        """
+        > 0 found echo:a/1#x echo:b/1#y
+        start echo-1: a/1#x b/1#y
+        > 1 ready echo-1 a/1
+        > 1 ready echo-1 b/1
+        > 2 found echo:a/1#x*3 echo:b/1#y
+        start echo-2: a/1#x
+        start echo-3: a/1#x
+        > 3 ready echo-2 a/1
+        > 3 ready echo-3 a/1
+        > 4 found echo:a/1#x*3 echo:b/1#y*2
+        start echo-4: b/1#y
+        > 5 ready echo-4 b/1
+        > 6 found echo:a/1#x*2 echo:b/1#y*2
+        drain echo-3
+        > 7 exited echo-3 0
+        > 8 found echo:a/1#x*1 echo:b/1#y*2
+        drain echo-2
+        > 9 exited echo-2 0
+        > 10 found echo:a/1#x*0 echo:b/1#y*2
+        unload echo-1 a/1
+        > 11 unloaded echo-1 a/1
+        > 12 index
+        a/1 UNAVAILABLE: replicas is 0
+        b/1 READY
+        """
+    )
+
+
+def test_a_broken_model_yaml_takes_no_replica_away():
+    """How many are wanted is not known then; what serves goes on."""
+    play(
+        """
+        > 0 found echo:a/1#x*2
+        start echo-1: a/1#x
+        start echo-2: a/1#x
+        > 1 ready echo-1 a/1
+        > 1 ready echo-2 a/1
+        > 2 found echo:a/1#z!nonsense
+        > 3 found echo:a/1#x*2
+        > 4 index
+        a/1 READY
+        """
+    )
+
+
+def test_the_workers_that_will_run_are_counted():
+    """Threads are shared out by it."""
+    supervision = Supervision(Bounds(), lambda framework: {"onnx": 3}.get(framework, 1))
+    assert supervision.wanted_workers == 1
+    found = [Found(ModelSpec("a", "1"), "onnx", "x"), Found(ModelSpec("b", "1"), "echo", "x", replicas=2)]
+    supervision.snapshot(found, 0)
+    assert supervision.wanted_workers == 5

@@ -44,9 +44,10 @@ def test_labels_and_texts_load_nothing_anew(repository):
     before = only(scan)
     definition = repository / "echo" / "model.yaml"
     text = definition.read_text()
-    definition.write_text(text + 'labels: {stable: "1"}\ndescription: echoes\nowner: me\n')
+    definition.write_text(text + 'labels: {stable: "1"}\ndescription: echoes\nowner: me\nreplicas: 2\n')
     labelled = only(scan)
     assert labelled.labels == {"stable": "1"}
+    assert labelled.replicas == 2
     assert labelled.digest == before.digest
     definition.write_text(text + "batching: {max_batch_rows: 7}\n")
     assert only(scan).digest != before.digest

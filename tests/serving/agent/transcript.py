@@ -2,7 +2,7 @@
 
 A line "> SECONDS EVENT ..." is an event; the lines below it, up to the next event, are the actions taken. `index` is a
 question, answered with a line per version. Versions are written `framework:name/version#digest`, followed by `?reason`
-while incomplete or `!reason` if broken.
+while incomplete or `!reason` if broken; `*2` behind the digest says how many replicas model.yaml wants.
 """
 
 import re
@@ -13,7 +13,7 @@ from serving.agent.plan import Action, Answer, Bounds, DrainWorker, Found, KillW
 from serving.agent.supervision import Supervision
 from serving.spec import ModelSpec
 
-_VERSION = re.compile(r"(\w+):([\w-]+)/(\w*)#(\w+)(?:([?!])(.*))?")
+_VERSION = re.compile(r"(\w+):([\w-]+)/(\w*)#(\w+)(?:\*(\d+))?(?:([?!])(.*))?")
 
 
 def play(script: str, bounds: Bounds | None = None, replicas: int = 1) -> None:
@@ -62,8 +62,15 @@ def _event(supervision: Supervision, seconds: str, event: str, *words: str) -> l
 def _found(word: str) -> Found:
     match = _VERSION.fullmatch(word)
     assert match, word
-    framework, name, version, digest, kind, problem = match.groups()
-    return Found(ModelSpec(name, version), framework, digest, problem=problem or "", broken=kind == "!")
+    framework, name, version, digest, replicas, kind, problem = match.groups()
+    return Found(
+        ModelSpec(name, version),
+        framework,
+        digest,
+        replicas=None if replicas is None else int(replicas),
+        problem=problem or "",
+        broken=kind == "!",
+    )
 
 
 def _action(action: Action) -> str:

@@ -44,13 +44,6 @@ def test_a_missing_file_says_so(tmp_path: Path) -> None:
         read_settings(tmp_path / "none.json")
 
 
-@pytest.mark.parametrize(("threads", "processors", "expected"), [(0, 1, 1), (0, 2, 1), (0, 16, 4), (3, 16, 3)])
-def test_threads_by_default_leave_room(threads: int, processors: int, expected: int) -> None:
-    """A quarter of the processors unless told otherwise: there are other models, and a router."""
-    settings = WorkerSettings.model_validate(LEAST | {"threads": threads})
-    assert settings.run_threads(processors) == expected
-
-
 def test_the_token_is_not_printed() -> None:
     """Settings end up in logs; the secret does not."""
     assert "hunter2" not in repr(WorkerSettings.model_validate(LEAST | {"token": "hunter2"}))
