@@ -10,11 +10,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from loadtests.bench.contest import Case, Entrant, cases, round_of, unaccounted
+from loadtests.bench.trial import Trial
 from loadtests.bodies import instances_load
-from loadtests.contest import Case, Entrant, cases, round_of, unaccounted
 from loadtests.h2load import Load, Outcome
 from loadtests.peers.peer import Protocol
-from loadtests.trial import Trial
 
 SIZE = 57
 

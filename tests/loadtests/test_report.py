@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from loadtests.contest import Entrant
+from loadtests.bench.contest import Entrant
+from loadtests.bench.report import BEGIN, END, Found, case_rows, markdown, write_json, write_markdown
 from loadtests.figures import Figures, spread
-from loadtests.report import BEGIN, END, Found, case_rows, markdown, write_json, write_markdown
 
 CASE = "gRPC, 32 in flight"
 

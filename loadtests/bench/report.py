@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.contest import Entrant
+from loadtests.bench.contest import Entrant
 from loadtests.figures import Spread, over, ratio, shares, spread
 from loadtests.peers import dodona
 from loadtests.peers.peer import Protocol

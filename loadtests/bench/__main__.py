@@ -18,12 +18,12 @@ from pathlib import Path
 from rich.markup import escape
 
 from examples.progress import console, step
-from loadtests import machine, report
-from loadtests.contest import Case, Entrant, cases, round_of
+from loadtests.bench import machine, report
+from loadtests.bench.contest import Case, Entrant, cases, round_of
+from loadtests.bench.trial import Trial, prepared
 from loadtests.h2load import command
 from loadtests.peers import PEERS, dodona, running
 from loadtests.peers.environment import NotInstalled, install, installed
-from loadtests.trial import Trial, prepared
 from serving.errors import DodonaError
 
 CACHE = Path(".cache/peers")

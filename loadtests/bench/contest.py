@@ -8,11 +8,11 @@ from typing import Protocol as Shape
 
 from loadtests import perf_analyzer, processes
 from loadtests.answers import ask
+from loadtests.bench.trial import Trial
 from loadtests.figures import Figures
 from loadtests.h2load import Load, Outcome, run
 from loadtests.peers.peer import Protocol
 from loadtests.processes import Usage
-from loadtests.trial import Trial
 
 CASE_TIMEOUT_S = 180.0
 WARM_UP_REQUESTS = 300
