@@ -1,20 +1,21 @@
-"""What the bench found, in three forms from the same rows: a table on the terminal, Markdown for the docs, JSON."""
+"""What the bench found, as rows of tables, from which the terminal, the page and the JSON file are made."""
 
-import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.table import Table
 
+from loadtests.bench import goals
 from loadtests.bench.contest import Entrant
-from loadtests.figures import Spread, over, ratio, shares, spread
-from loadtests.peers import dodona
+from loadtests.bench.openloop import CAPACITY, Point
+from loadtests.bench.profile import Share
+from loadtests.bench.trial import Floor
+from loadtests.bench.workloads import WORKLOADS
+from loadtests.figures import Figures, Spread, over, ratio, shares, spread
 from loadtests.peers.peer import Protocol
 
-BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 HEADINGS = (
     "case",
     "server",
@@ -27,6 +28,20 @@ HEADINGS = (
     "Dodona's rate to its",
 )
 SERVER_HEADINGS = ("server", "speaks", "version", "cold start s", "memory MiB (PSS)", "set-up")
+OPEN_HEADINGS = (
+    "model",
+    "server",
+    "load",
+    "offered/s",
+    "in time/s",
+    "refused/s",
+    "p50 ms",
+    "p99 ms",
+    "CPU us a request",
+    "generator late p99 ms, busy",
+)
+FLOOR_HEADINGS = ("floor", "CPU us", "rate/s", "Dodona beside it")
+PROFILE_HEADINGS = ("part", "process", "share of CPU", "CPU us a request")
 SPEECH: dict[Protocol, str] = {
     "grpc": "gRPC",
     "binary": "REST binary",
@@ -36,32 +51,36 @@ SPEECH: dict[Protocol, str] = {
 Rows = list[tuple[str, ...]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Found:
-    """All that a run has to tell. `entrants`: Dodona first. `load_average`: before and after. `floor_us`: CPU of the
-    model alone, a row."""
+    """All that a run has to tell. `entrants`: Dodona first. `load_average`: before and after. `floors`: by workload and
+    round; `envoy`: by the case whose floor it is, and round; `profile`: of Dodona, where it could be taken."""
 
     command: str
     form: str
     front: str
     rounds: int
     seconds: float
+    open_seconds: float
     cases: Sequence[str]
-    entrants: Sequence[Entrant]
+    entrants: list[Entrant]
     machine: dict[str, str]
-    load_average: tuple[float, float]
-    floor_us: Spread
-
-    @property
-    def floor(self) -> str:
-        return f"the model alone, in process and without a server, takes {self.floor_us.words('.1f')} us of CPU a row"
+    load_average: tuple[float, float] = (0.0, 0.0)
+    floors: dict[str, dict[int, Floor]] = field(default_factory=dict)
+    envoy: Mapping[str, Mapping[int, Figures]] = field(default_factory=dict)
+    profile: Sequence[Share] = ()
+    minutes: float = 0.0
+    taken: float = field(default_factory=time.time)
 
     @property
     def title(self) -> str:
         repeated = (
             f"{self.rounds} rounds of {self.seconds:g} s a case" if self.rounds > 1 else f"{self.seconds:g} s a case"
         )
-        return f"one-row requests, trees in {self.form}, front {self.front}, {repeated}: median (lowest-highest)"
+        opened = f" and {self.open_seconds:g} s an open-loop stage" if self.open_seconds else ""
+        return (
+            f"one-row requests, trees in {self.form}, front {self.front}, {repeated}{opened}: median (lowest-highest)"
+        )
 
 
 def case_rows(found: Found) -> Rows:
@@ -118,11 +137,91 @@ def failures(found: Found) -> list[str]:
     return lines
 
 
+def open_rows(found: Found) -> Rows:
+    """A line for every workload, server and stage of the open loop; the capacity first."""
+    rows: Rows = []
+    for workload in WORKLOADS:
+        for entrant in found.entrants:
+            for label, rounds in entrant.points.get(workload, {}).items():
+                rows.append(
+                    (
+                        workload,
+                        entrant.title,
+                        "closed loop, 64 in flight" if label == CAPACITY else label,
+                        "" if label == CAPACITY else _point(rounds, "offered").words(",.0f"),
+                        _point(rounds, "goodput").words(",.0f"),
+                        _point(rounds, "refused").words(",.0f"),
+                        _point(rounds, "p50_ms").words(".2f"),
+                        _point(rounds, "p99_ms").words(".2f"),
+                        _point(rounds, "server_cpu_us").words(",.0f"),
+                        f"{_point(rounds, 'late_ms').median:.2f}, {_point(rounds, 'generator_busy').median:.0%}",
+                    )
+                )
+    return rows
+
+
+def _point(rounds: Mapping[int, Point], name: str) -> Spread:
+    return spread([getattr(point, name) for point in rounds.values()])
+
+
+def floor_rows(found: Found) -> Rows:
+    """The model in process, and a bare Envoy, each with Dodona's figure for the same work."""
+    ours = found.entrants[0].figures
+    rows: Rows = []
+    for workload, floors in found.floors.items():
+        alone = spread([floor.cpu_us.median for floor in floors.values()])
+        batches = spread([floor.best_batch for floor in floors.values()]).median
+        best = spread([floor.best_rate for floor in floors.values()])
+        case = _first(ours, *(f"{PREFIXES[workload]}gRPC, {count} in flight" for count in (32, 8)))
+        beside = f"{over(ours[case], _cpu).words(',.0f')} us, {case}" if case else ""
+        title = WORKLOADS[workload].title
+        rows.append((f"{title}: ONNX Runtime in process, a row alone", alone.words(",.1f"), "", beside))
+        share = goals.against_floor(found.entrants[0], floors) if workload == "dense" else None
+        beside = f"{share.words('.2f')}x of it, gRPC" if share else ""
+        rows.append((f"{title}: the same in batches of {batches:.0f}, its best", "", best.words(",.0f"), beside))
+    for case, rounds in found.envoy.items():
+        beside = f"{over(ours[case], _cpu).words(',.0f')} us, {case}" if case in ours else ""
+        protocol = "HTTP/2" if case.startswith("gRPC") else "HTTP/1.1"
+        rate = over(rounds, lambda f: f.rate).words(",.0f")
+        rows.append((f"Envoy answering a fixed body, {protocol}", over(rounds, _cpu).words(",.0f"), rate, beside))
+    return rows
+
+
+PREFIXES = {"trees": "", "cnn": "CNN: ", "dense": "dense: ", "image": "602 KB: "}
+
+
+def _cpu(figures: Figures) -> float:
+    return figures.server_cpu_us
+
+
+def _first(figures: Mapping[str, object], *names: str) -> str:
+    return next((name for name in names if name in figures), "")
+
+
+def goal_rows(found: Found) -> Rows:
+    return [goal.cells for goal in goals.goals(found.entrants, found.floors)]
+
+
+def profile_rows(found: Found) -> Rows:
+    return [(each.part, each.process, f"{each.share:.0%}", f"{each.cpu_us:.1f}") for each in found.profile]
+
+
+def tables(found: Found) -> list[tuple[str, Sequence[str], Rows]]:
+    """(title, headings, rows) of all that has rows."""
+    made: list[tuple[str, Sequence[str], Rows]] = [
+        ("Goals", goals.HEADINGS, goal_rows(found)),
+        ("Closed loop", HEADINGS, case_rows(found)),
+        ("Open loop", OPEN_HEADINGS, open_rows(found)),
+        ("The floor", FLOOR_HEADINGS, floor_rows(found)),
+        ("Where the CPU goes", PROFILE_HEADINGS, profile_rows(found)),
+        ("Servers", SERVER_HEADINGS, server_rows(found)),
+    ]
+    return [each for each in made if each[2]]
+
+
 def show(found: Found, console: Console) -> None:
-    for title, headings, rows in (
-        (found.title, HEADINGS, case_rows(found)),
-        ("servers", SERVER_HEADINGS, server_rows(found)),
-    ):
+    console.print(found.title, highlight=False)
+    for title, headings, rows in tables(found):
         shown = Table(title=title, title_justify="left")
         for number, heading in enumerate(headings):
             left = number < 2 or heading in ("by process", "set-up", "speaks", "version")
@@ -136,84 +235,8 @@ def show(found: Found, console: Console) -> None:
         console.print(shown)
     for line in failures(found):
         console.print(f"not measured to the end: {line}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"floor: {found.floor}", highlight=False)
-    console.print(f"load average before and after: {found.load_average[0]:.1f}, {found.load_average[1]:.1f}")
-
-
-def markdown(found: Found) -> str:
-    machine = ", ".join(f"{what} {words}" for what, words in found.machine.items())
-    parts = [
-        f"Taken on {time.strftime('%Y-%m-%d', time.gmtime())} by `{found.command}`: {found.title}.",
-        f"Machine: {machine}; load average before and after {found.load_average[0]:.1f} and"
-        f" {found.load_average[1]:.1f}.",
-        f"The floor: {found.floor}.",
-        _markdown_table(HEADINGS, case_rows(found)),
-        _markdown_table(SERVER_HEADINGS, server_rows(found)),
-    ]
-    if failed := failures(found):
-        parts.append("Not measured to the end:\n\n" + "\n".join(f"- {' '.join(line.split())}" for line in failed))
-    return "\n\n".join(parts) + "\n"
-
-
-def _markdown_table(headings: Sequence[str], rows: Rows) -> str:
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
-
-
-def write_markdown(found: Found, path: Path) -> None:
-    """Put the report between the markers of the file, or at its end with markers where it has none yet."""
-    text = path.read_text() if path.exists() else "# Benchmarks\n"
-    section = f"{BEGIN}\n\n{markdown(found)}\n{END}"
-    if BEGIN in text and END in text:
-        text = text[: text.index(BEGIN)] + section + text[text.index(END) + len(END) :]
-    else:
-        text = f"{text.rstrip()}\n\n{section}\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-
-
-def write_json(found: Found, path: Path) -> None:
-    document = {
-        "command": found.command,
-        "form": found.form,
-        "front": found.front,
-        "rounds": found.rounds,
-        "seconds": found.seconds,
-        "taken": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": found.machine,
-        "load_average": found.load_average,
-        "floor_us": asdict(found.floor_us),
-        "servers": {entrant.name: _server(entrant, found.entrants[0]) for entrant in found.entrants},
-    }
-    path.write_text(json.dumps(document, indent=2) + "\n")
-
-
-def _server(entrant: Entrant, ours: Entrant) -> dict[str, object]:
-    cases = {}
-    for name, rounds in entrant.figures.items():
-        case: dict[str, object] = {
-            "median": {
-                "rate": over(rounds, lambda f: f.rate).median,
-                "p50_ms": over(rounds, lambda f: f.p50_ms).median,
-                "p99_ms": over(rounds, lambda f: f.p99_ms).median,
-                "server_cpu_us": over(rounds, lambda f: f.server_cpu_us).median,
-                "cpu_us": shares(rounds),
-            },
-            "rounds": {number: asdict(figures) for number, figures in rounds.items()},
-        }
-        if name in ours.figures and entrant.name != dodona.NAME:
-            for what, found in (
-                ("cpu_ratio", ratio(ours.figures[name], rounds, lambda f: f.server_cpu_us)),
-                ("rate_ratio", ratio(ours.figures[name], rounds, lambda f: f.rate)),
-            ):
-                case[what] = asdict(found) if found else None
-        cases[name] = case
-    return {
-        "versions": entrant.versions,
-        "settings": entrant.settings,
-        "failure": entrant.failure,
-        "faults": entrant.faults,
-        "cold_start_s": entrant.ready_s,
-        "memory_bytes": entrant.memory,
-        "cases": cases,
-    }
+    console.print(
+        f"{found.minutes:.0f} minutes; load average before and after: {found.load_average[0]:.1f},"
+        f" {found.load_average[1]:.1f}",
+        highlight=False,
+    )

@@ -1,10 +1,11 @@
-"""What every server under test is given: the demo's breast-cancer trees, rows that they have not seen, right answers.
+"""What every server under test is given: one model, rows to ask, and the right answers.
 
-Two forms. `onnx`: the trees converted by onnxmltools, one file that every server runs in the same ONNX Runtime (a few
-microseconds a row), so that what is measured is the server. `xgboost`: the Booster as it was trained, where a row costs
-more than a server does.
+The trees have two forms. `onnx`: converted by onnxmltools, one file that every server runs in the same ONNX Runtime (a
+few microseconds a row), so that what is measured is the server. `xgboost`: the Booster as it was trained, where a row
+costs more than a server does. The other models are ONNX only.
 """
 
+import hashlib
 import shutil
 import subprocess
 import time
@@ -18,6 +19,8 @@ import numpy as np
 from dodona.client.description import Description
 from examples.train import Rows
 from loadtests.answers import ask
+from loadtests.bench import models
+from loadtests.bench.workloads import Workload
 from loadtests.figures import Spread, spread
 from loadtests.h2load import Load
 from loadtests.peers.environment import install
@@ -29,14 +32,33 @@ from serving.spec import Signature, TensorSpec
 
 Form = Literal["onnx", "xgboost"]
 CONVERTER = ("onnxmltools==1.16.0", "onnx==1.23.2", "xgboost-cpu==3.2.0", "packaging")
-FLOOR_RUNS = 1_000
-RTOL, ATOL = 1e-5, 1e-6
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+ROWS = 6
+"""Of a model that is made here."""
+REPETITIONS, REPETITION_S = 3, 0.1
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The model in this process, no server at all. `cpu_us`: of a row alone. `rates`: rows a second, by batch size."""
+
+    cpu_us: Spread
+    rates: dict[int, float]
+
+    @property
+    def best_batch(self) -> int:
+        return max(self.rates, key=self.rates.__getitem__)
+
+    @property
+    def best_rate(self) -> float:
+        return self.rates[self.best_batch]
 
 
 @dataclass(frozen=True)
 class Trial:
     """`answers`: shape (rows, outputs). `repository` holds the one bundle, `model_file` is what the rivals load."""
 
+    workload: Workload
     model: Description
     rows: Rows
     answers: Answers
@@ -46,27 +68,49 @@ class Trial:
     def wrong(self, loads: Sequence[Load]) -> int:
         """`loads`: the request for each of the first rows. How many are not answered as the model in memory does."""
         pairs = zip(loads, self.answers, strict=False)
-        return sum(not _close(ask(load).values, right) for load, right in pairs)
+        return sum(not self._close(ask(load).values, right) for load, right in pairs)
 
-    def floor_us(self) -> Spread:
-        """CPU microseconds of one row in this process, no server at all, over five repetitions."""
+    def _close(self, said: Answers, right: Answers) -> bool:
+        tolerance = self.workload
+        return said.shape == right.shape and bool(np.allclose(said, right, tolerance.rtol, tolerance.atol))
+
+    def floor(self) -> Floor:
+        """Batches in turn and over again; medians. The first turn warms up."""
         predict = load(str(self.model_file))
-        row = self.rows[:1]
-        costs = []
-        for _ in range(6):
-            began = time.process_time()
-            for _ in range(FLOOR_RUNS):
-                predict(row)
-            costs.append((time.process_time() - began) / FLOOR_RUNS * 1e6)
-        return spread(costs[1:])  # the first one warms up
+        cpu_us: list[float] = []
+        rates: dict[int, list[float]] = {}
+        for turn in range(REPETITIONS + 1):
+            for batch in BATCHES:
+                rows = np.ascontiguousarray(np.resize(self.rows, (batch, *self.rows.shape[1:])))
+                runs, cpu, began = 0, time.process_time(), time.perf_counter()
+                while not runs or time.perf_counter() - began < REPETITION_S:
+                    for _ in range(20 if self.workload.make is None else 1):
+                        predict(rows)
+                        runs += 1
+                if turn:
+                    rates.setdefault(batch, []).append(runs * batch / (time.perf_counter() - began))
+                    if batch == 1:
+                        cpu_us.append((time.process_time() - cpu) / runs * 1e6)
+        return Floor(spread(cpu_us), {batch: spread(each).median for batch, each in rates.items()})
 
 
-def _close(said: Answers, right: Answers) -> bool:
-    return said.shape == right.shape and bool(np.allclose(said, right, rtol=RTOL, atol=ATOL))
-
-
-def prepared(form: Form, work: Path, cache: Path) -> Trial:
+def prepared(workload: Workload, form: Form, work: Path, cache: Path) -> Trial:
     """Train, convert and pack what is missing. Raises NotInstalled or RuntimeError if the trees cannot be converted."""
+    if workload.make is None:
+        return _trees(workload, form, work, cache)
+    # Made anew when what makes it has changed.
+    stamp = hashlib.sha256(Path(models.__file__).read_bytes()).hexdigest()[:8]
+    repository = work / "alone" / f"{workload.name}-{stamp}"
+    model_file = repository.with_suffix(".onnx")
+    rows = np.random.default_rng(0).standard_normal((ROWS, *workload.shape), np.float32)
+    if not (repository / workload.model / "1" / "MANIFEST.json").exists():
+        model_file.parent.mkdir(parents=True, exist_ok=True)
+        workload.make(model_file)
+        _pack(model_file, workload.model, repository, rows)
+    return Trial(workload, _description(workload), rows, load(str(model_file))(rows), repository, model_file)
+
+
+def _trees(workload: Workload, form: Form, work: Path, cache: Path) -> Trial:
     trained(work, (MODEL,))
     rows = held_out(work)
     positive = expected(work, rows)
@@ -75,18 +119,24 @@ def prepared(form: Form, work: Path, cache: Path) -> Trial:
     if form == "xgboost":
         if not repository.exists():
             shutil.copytree(work / "models" / MODEL, repository / MODEL)
-        return Trial(_description(1), rows, positive.reshape(-1, 1), repository, booster)
+        return Trial(workload, _description(workload, 1), rows, positive.reshape(-1, 1), repository, booster)
     model_file = work / "alone" / f"{MODEL}.onnx"
     if not (repository / MODEL / "1" / "MANIFEST.json").exists():
         model_file.parent.mkdir(parents=True, exist_ok=True)
         _convert(booster, model_file, cache)
-        pack(model_file, name=MODEL, repository=repository, golden_inputs=rows[:16], options={"intra_op_threads": 1})
-    return Trial(_description(2), rows, np.stack([1 - positive, positive], axis=1), repository, model_file)
+        _pack(model_file, MODEL, repository, rows[:16])
+    answers = np.stack([1 - positive, positive], axis=1)
+    return Trial(workload, _description(workload), rows, answers, repository, model_file)
 
 
-def _description(outputs: int) -> Description:
-    tensors = TensorSpec("input", "FP32", (30,)), TensorSpec("probabilities", "FP32", (outputs,))
-    return Description(MODEL, ("1",), "", Signature(tensors[:1], tensors[1:]))
+def _pack(model_file: Path, name: str, repository: Path, rows: Rows) -> None:
+    pack(model_file, name=name, repository=repository, golden_inputs=rows, options={"intra_op_threads": 1})
+
+
+def _description(workload: Workload, outputs: int | None = None) -> Description:
+    given = TensorSpec("input", "FP32", workload.shape)
+    told = TensorSpec("probabilities", "FP32", (outputs or workload.outputs,))
+    return Description(workload.model, ("1",), "", Signature((given,), (told,)))
 
 
 def _convert(booster: Path, target: Path, cache: Path) -> None:

@@ -18,7 +18,7 @@ _SUCCESS = re.compile(r"^nv_inference_request_success\{.*\} (\d+)", re.MULTILINE
 CONFIG = """name: "{model}"
 backend: "python"
 max_batch_size: 128
-input [{{ name: "input" data_type: TYPE_FP32 dims: [30] }}]
+input [{{ name: "input" data_type: TYPE_FP32 dims: {dims} }}]
 output [{{ name: "probabilities" data_type: TYPE_FP32 dims: [{outputs}] }}]
 instance_group [{{ count: 1 kind: KIND_CPU }}]
 dynamic_batching {{ }}
@@ -33,7 +33,7 @@ def launch(scene: Scene) -> Launch:
     shutil.copy(wheel / "python_backend_stubs" / version / "triton_python_backend_stub", backend)
     model = scene.folder / "models" / scene.model
     (model / "1").mkdir(parents=True)
-    (model / "config.pbtxt").write_text(CONFIG.format(model=scene.model, outputs=scene.outputs))
+    (model / "config.pbtxt").write_text(CONFIG.format(model=scene.model, dims=list(scene.shape), outputs=scene.outputs))
     shutil.copy(SERVED / "triton_model.py", model / "1" / "model.py")
     shutil.copy(SERVED / "trees.py", model / "1")
     libraries = (scene.environment.site / "nvidia_pytriton.libs", sysconfig.get_config_var("LIBDIR"))
