@@ -21,7 +21,7 @@ from typing import TypeVar
 from rich.markup import escape
 
 from examples.progress import console, step
-from loadtests.bench import envoy, machine, pages, profile, report
+from loadtests.bench import envoy, machine, pages, profile, report, versus
 from loadtests.bench.contest import Entrant, Plan, round_of
 from loadtests.bench.openloop import CAPACITY, REFERENCE_SHARE
 from loadtests.bench.trial import prepared
@@ -55,6 +55,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--no-profile", action="store_true", help="leave out where Dodona's CPU goes (installs py-spy)")
     made.add_argument("--perf-analyzer", type=int, nargs="*", default=[], help="in flight from it too, as 1 8 32")
     made.add_argument("--only", default="", help="closed-loop cases whose name contains this, for example REST")
+    made.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="also: CPU of the defaults to that with this setting, as router.x.y=false (see versus.py)",
+    )
     made.add_argument("--no-envoy", action="store_true", help="leave out the bare Envoy of the floor (installs it)")
     made.add_argument("--work", type=Path, default=Path(".dodona/bench"), help="folder for models and logs")
     made.add_argument("--json", type=Path, help="write all figures to this file")
@@ -130,6 +137,11 @@ def bench(asked: argparse.Namespace, chosen: Mapping[str, Sequence[Case]], line:
                 words = f"round {number + 1} of {asked.rounds}: {entrant.title}, {trial.workload.title}"
                 with step(f"{words} (minute {minutes:.0f})") as note:
                     take_turn(entrant, number, asked_of, note)
+    if asked.against:
+        with step(f"the defaults against {' '.join(asked.against)}") as note:
+            settings = versus.settings_of(asked.against)
+            paired = attempted(lambda: versus.compared(trials[0], asked.work, {}, settings), note)
+            found.versus = (" ".join(asked.against), paired) if paired else None
     if not asked.no_profile:
         with step("a profile of Dodona under the trees") as note:
             found.profile = attempted(lambda: profile.taken(CACHE, asked.work, asked.front, trials[0]), note) or ()

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from loadtests.bench.contest import Entrant
 from loadtests.bench.openloop import CAPACITY, OVERLOAD, SAME, Point
+from loadtests.bench.pairs import Estimate
 from loadtests.bench.trial import Floor
 from loadtests.figures import Figures, Spread, ratio, spread
 
@@ -63,8 +64,12 @@ class Goal:
 HEADINGS = ("goal", "at least", "hoped for", "found", "")
 
 
-def goals(entrants: list[Entrant], floors: Mapping[str, Mapping[int, Floor]]) -> list[Goal]:
-    """`entrants`: Dodona first."""
+def goals(
+    entrants: list[Entrant],
+    floors: Mapping[str, Mapping[int, Floor]],
+    versus: tuple[str, Estimate] | None = None,
+) -> list[Goal]:
+    """`entrants`: Dodona first. `versus`: settings that the defaults were compared with, and the ratio of CPU."""
     ours = entrants[0]
     rivals = {entrant.name: entrant for entrant in entrants[1:]}
 
@@ -112,10 +117,17 @@ def goals(entrants: list[Entrant], floors: Mapping[str, Mapping[int, Floor]]) ->
     for workload in ("trees", "dense"):
         what = f"{workload}: goodput within the deadline at 2x capacity, of the capacity"
         goal(what, 0.95, None, goodput(ours.points.get(workload, {})), low=False)
+    if versus is not None:
+        words, paired = versus
+        goal(f"CPU of the defaults to that with {words}", 1.03, 1.01, Spread(*_interval(paired)), low=True)
     memory = rivals[REFERENCE].memory if REFERENCE in rivals else []
     what = "memory (PSS) of router and worker against Triton"
     goal(what, 1.5, 1.0, _by_position(ours.memory, memory), low=True)
     return made
+
+
+def _interval(paired: Estimate) -> tuple[float, float, float]:
+    return paired.median, paired.low, paired.high
 
 
 def goodput(points: Mapping[str, Mapping[int, Point]]) -> Spread | None:

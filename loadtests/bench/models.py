@@ -79,6 +79,11 @@ def dense_network(target: Path) -> None:
     graph.layer("Gemm", 8, HIDDEN).add("Softmax", axis=1).save(target, 8)
 
 
+def tiny_network(target: Path) -> None:
+    """One layer: a model that costs next to nothing, for what serving alone costs."""
+    _Graph((30,), seed=4).layer("Gemm", 2, 30).add("Softmax", axis=1).save(target, 2)
+
+
 def corner_of_image(target: Path) -> None:
     """Three pixels of a [3, 224, 224] image, so that what is measured is how 602,112 bytes get there."""
     graph = _Graph((3, 224, 224), seed=3)

@@ -86,7 +86,9 @@ def write_json(found: Found, path: Path) -> None:
         "taken": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(found.taken)),
         "machine": found.machine,
         "load_average": found.load_average,
-        "goals": [{**asdict(goal), "verdict": goal.verdict} for goal in goals(found.entrants, found.floors)],
+        "goals": [
+            {**asdict(goal), "verdict": goal.verdict} for goal in goals(found.entrants, found.floors, found.versus)
+        ],
         "floors": {
             name: {number: asdict(floor) for number, floor in each.items()} for name, each in found.floors.items()
         },

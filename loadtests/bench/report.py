@@ -10,6 +10,7 @@ from rich.table import Table
 from loadtests.bench import goals
 from loadtests.bench.contest import Entrant
 from loadtests.bench.openloop import CAPACITY, Point
+from loadtests.bench.pairs import Estimate
 from loadtests.bench.profile import Share
 from loadtests.bench.trial import Floor
 from loadtests.bench.workloads import WORKLOADS
@@ -69,6 +70,8 @@ class Found:
     floors: dict[str, dict[int, Floor]] = field(default_factory=dict)
     envoy: Mapping[str, Mapping[int, Figures]] = field(default_factory=dict)
     profile: Sequence[Share] = ()
+    versus: tuple[str, Estimate] | None = None
+    """What the defaults were compared with, and their CPU per request to it."""
     minutes: float = 0.0
     taken: float = field(default_factory=time.time)
 
@@ -199,7 +202,7 @@ def _first(figures: Mapping[str, object], *names: str) -> str:
 
 
 def goal_rows(found: Found) -> Rows:
-    return [goal.cells for goal in goals.goals(found.entrants, found.floors)]
+    return [goal.cells for goal in goals.goals(found.entrants, found.floors, found.versus)]
 
 
 def profile_rows(found: Found) -> Rows:

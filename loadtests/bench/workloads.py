@@ -62,6 +62,8 @@ DENSE = Workload(
     atol=1e-3,
 )
 IMAGE = Workload("image", "602 KB image, three pixels of it", (3, 224, 224), 3, models.corner_of_image, warm_up=100)
+TINY = Workload("tiny", "one layer, 30 features", (30,), 2, models.tiny_network)
+"""For comparisons of Dodona with itself; no part of the benchmark."""
 WORKLOADS = {each.name: each for each in (TREES, SMALL, DENSE, IMAGE)}
 
 
