@@ -21,7 +21,6 @@ from functools import partial
 from pathlib import Path
 
 from examples.progress import console, step
-from loadtests import processes
 from loadtests.bench.pairs import Side, cpu_us, ratios
 from loadtests.bench.trial import Trial, prepared
 from loadtests.bench.versus import side_of
@@ -29,6 +28,7 @@ from loadtests.bench.wire import Message
 from loadtests.bench.workloads import TINY
 from loadtests.peers import dodona
 from loadtests.peers.peer import Protocol
+from loadtests.processes import exact_cpu_s
 from serving.errors import DodonaError
 
 FILE = Path(__file__).with_name("ratio.json")
@@ -77,11 +77,10 @@ def yardstick() -> Iterator[Side]:
             assert process.stdout is not None
             port = int(process.stdout.readline())
             body = json.dumps({"data": [number / 7 for number in range(30)]}).encode()
-            pids = {"yardstick": process.pid}
             yield Side(
                 "yardstick",
                 Message("127.0.0.1", port, "/", (), body, 100, http1=True),
-                lambda: sum(processes.usage(pids).cpu_s.values()),
+                lambda: exact_cpu_s([process.pid]),
             )
         finally:
             process.terminate()
@@ -102,7 +101,7 @@ def measured(trial: Trial, work: Path) -> dict[str, float]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtests.ratio", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--record", type=int, metavar="RUNS", help="write loadtests/ratio.json from so many runs")
-    parser.add_argument("--work", type=Path, default=Path(".dodona/bench"), help="folder for the model and logs")
+    parser.add_argument("--work", type=Path, default=Path(".dodona/ratio"), help="folder for the model and logs")
     asked = parser.parse_args(arguments)
     try:
         trial = prepared(TINY, "onnx", asked.work, Path(".cache/peers"))

@@ -66,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--work", type=Path, default=Path(".dodona/bench"), help="folder for models and logs")
     made.add_argument("--json", type=Path, help="write all figures to this file")
     made.add_argument("--write", type=Path, help="put the report into this Markdown file, between its markers")
+    made.add_argument("--readme", type=Path, help="and its main figures into this one; with --write")
     return made
 
 
@@ -80,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ]
         for name in asked.workloads
     }
+    if asked.readme and not asked.write:
+        options.error("--readme needs --write: its picture is the report's")
     if not any(chosen.values()) and not asked.open_seconds:
         options.error(f"no case is named {asked.only!r}")
     words = sys.argv[1:] if arguments is None else arguments
@@ -152,6 +155,8 @@ def bench(asked: argparse.Namespace, chosen: Mapping[str, Sequence[Case]], line:
         pages.write_json(found, asked.json)
     if asked.write:
         pages.write_markdown(found, asked.write)
+        if asked.readme:
+            pages.write_readme(found, asked.readme, asked.write)
     return 0
 
 

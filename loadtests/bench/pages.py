@@ -1,19 +1,31 @@
 """The report written down: Markdown between the markers of a page, pictures beside it, and all figures as JSON."""
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from loadtests.bench.contest import Entrant
-from loadtests.bench.goals import goals
+from loadtests.bench.goals import goals, median_of
+from loadtests.bench.openloop import SAME
 from loadtests.bench.pictures import TITLES, draw
 from loadtests.bench.report import Found, Rows, failures, tables
 from loadtests.figures import over, ratio, shares
 from loadtests.peers import dodona
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+README_BEGIN, README_END = "<!-- how fast: begin -->", "<!-- how fast: end -->"
+README_HEADINGS = (
+    "server",
+    "gRPC, 32 in flight: requests/s",
+    "p99 ms",
+    "CPU us a request",
+    "REST JSON, 32: requests/s",
+    "CPU us",
+    "open loop at one rate: p99 ms",
+)
 NOTES = {
     "Goals": "Each a ratio of two figures of the same round, median (lowest-highest) over the rounds.",
     "Closed loop": "As many requests in flight as named, all the time; h2load, or NVIDIA's perf_analyzer where it says"
@@ -60,6 +72,41 @@ def write_markdown(found: Found, page: Path) -> None:
     for name, picture in drawn.items():
         (folder / f"{name}.svg").write_text(picture)
     between(page, BEGIN, END, markdown(found, [f"{folder.name}/{name}.svg" for name in drawn]))
+
+
+def write_readme(found: Found, page: Path, report: Path) -> None:
+    """The main figures and a picture of `report`'s, between markers of their own."""
+    picture = report.with_suffix("") / "cpu.svg"
+    named = os.path.relpath(picture, page.parent)
+    parts = [
+        *([f"![{TITLES['cpu']}]({named})"] if picture.exists() else []),
+        _markdown_table(README_HEADINGS, readme_rows(found)),
+        f"One-row requests to 100 trees, medians of {found.rounds} rounds on {found.machine.get('cores', '?')} cores"
+        " that the load generator shares; Dodona with its routing hop, the others without. All figures, floors and"
+        f" goals: [benchmarks]({os.path.relpath(report, page.parent)}).",
+    ]
+    between(page, README_BEGIN, README_END, "\n\n".join(parts) + "\n")
+
+
+def readme_rows(found: Found) -> Rows:
+    """A line for every server that was measured; what it cannot do is empty."""
+    rows = []
+    for entrant in found.entrants:
+        grpc, rest = entrant.figures.get("gRPC, 32 in flight"), entrant.figures.get("REST JSON, 32 in flight")
+        same = entrant.points.get("trees", {}).get(SAME)
+        if grpc or rest:
+            rows.append(
+                (
+                    entrant.title,
+                    f"{over(grpc, lambda f: f.rate).median:,.0f}" if grpc else "",
+                    f"{over(grpc, lambda f: f.p99_ms).median:.1f}" if grpc else "",
+                    f"{over(grpc, lambda f: f.server_cpu_us).median:,.0f}" if grpc else "",
+                    f"{over(rest, lambda f: f.rate).median:,.0f}" if rest else "",
+                    f"{over(rest, lambda f: f.server_cpu_us).median:,.0f}" if rest else "",
+                    f"{median_of(same, lambda point: point.p99_ms):.1f}" if same else "",
+                )
+            )
+    return rows
 
 
 def between(page: Path, begin: str, end: str, words: str) -> None:

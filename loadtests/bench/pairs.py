@@ -14,7 +14,10 @@ from random import Random
 from loadtests.bench.generator import Job, Result, generate
 from loadtests.bench.wire import Message
 
-IN_FLIGHT, CONNECTIONS = 32, 16
+IN_FLIGHT, CONNECTIONS = 64, 4
+"""Of gRPC: few connections with much on each, as what a wake-up brings then depends least on the machine's other
+users."""
+REST_IN_FLIGHT = 32
 RESAMPLES = 2_000
 
 
@@ -43,8 +46,8 @@ class Estimate:
 
 def cpu_us(side: Side, seconds: float, load: Callable[[Job], Result] = generate) -> float:
     """CPU microseconds a request in one slice. Raises RuntimeError if a request is not answered well."""
-    connections = IN_FLIGHT if side.message.http1 else CONNECTIONS
-    job = Job(side.message, connections, seconds, in_flight=IN_FLIGHT, warm_up_s=0.0)
+    connections, in_flight = (REST_IN_FLIGHT,) * 2 if side.message.http1 else (CONNECTIONS, IN_FLIGHT)
+    job = Job(side.message, connections, seconds, in_flight=in_flight, warm_up_s=0.0)
     before = side.cpu_s()
     result = load(job)
     spent = side.cpu_s() - before

@@ -25,6 +25,7 @@ from loadtests.bench.trial import Trial, prepared
 from loadtests.bench.workloads import TREES
 from loadtests.peers import dodona
 from loadtests.peers.peer import Protocol
+from loadtests.processes import exact_cpu_s
 from loadtests.subject import joined
 from serving.errors import DodonaError
 
@@ -72,7 +73,7 @@ def compared(
 
 def side_of(name: str, server: dodona.Dodona, trial: Trial, protocol: Protocol) -> Side:
     load = server.load(protocol, trial.rows[0], 1)
-    return Side(name, message_of(load, ask(load).size, None), lambda: sum(server.usage().cpu_s.values()))
+    return Side(name, message_of(load, ask(load).size, None), lambda: exact_cpu_s(server.pids.values()))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

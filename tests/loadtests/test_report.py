@@ -6,7 +6,16 @@ from xml.etree import ElementTree
 
 from loadtests.bench.contest import Entrant
 from loadtests.bench.openloop import CAPACITY, OVERLOAD, SAME, Point
-from loadtests.bench.pages import BEGIN, END, markdown, write_json, write_markdown
+from loadtests.bench.pages import (
+    BEGIN,
+    END,
+    README_BEGIN,
+    README_END,
+    markdown,
+    write_json,
+    write_markdown,
+    write_readme,
+)
 from loadtests.bench.report import Found, case_rows, goal_rows, open_rows
 from loadtests.bench.trial import Floor
 from loadtests.figures import Figures, spread
@@ -82,6 +91,21 @@ def test_pictures_lie_beside_the_page(tmp_path: Path) -> None:
     for name in ("cpu", "latency-trees"):
         assert f"(benchmarks/{name}.svg)" in page.read_text()
         assert ElementTree.parse(tmp_path / "benchmarks" / f"{name}.svg").getroot().get("aria-label")
+
+
+def test_the_readme_has_the_main_figures_and_a_picture(tmp_path: Path) -> None:
+    """Between markers of its own; a server that lacks a protocol has an empty cell, one that failed has no line."""
+    report, readme = tmp_path / "docs" / "benchmarks.md", tmp_path / "README.md"
+    readme.write_text(f"# Title\n\n{README_BEGIN}\n{README_END}\n\nafter\n")
+    report.parent.mkdir()
+    write_markdown(found(), report)
+    write_readme(found(), readme, report)
+    text = readme.read_text()
+    assert "(docs/benchmarks/cpu.svg)" in text
+    assert "(docs/benchmarks.md)" in text
+    assert "| Dodona | 2,000 | 1.0 | 60 |  |  | 1.0 |" in text
+    assert "Ray Serve" not in text
+    assert text.endswith(README_END + "\n\nafter\n")
 
 
 def test_markdown_tells_machine_command_and_who_is_missing() -> None:
