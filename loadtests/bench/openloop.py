@@ -50,7 +50,13 @@ class Point:
 
 
 def stages(
-    server: Server, trial: Trial, seconds: float, reference: float | None, note: Callable[[str], None]
+    server: Server,
+    trial: Trial,
+    seconds: float,
+    reference: float | None,
+    note: Callable[[str], None],
+    *,
+    warm_up_s: float = WARM_UP_S,
 ) -> dict[str, Point]:
     """`reference`: requests a second of the stage that is the same for all, None where it is not known. Empty for a
     server that takes no request of this workload. Raises RuntimeError if the server breaks off."""
@@ -62,7 +68,7 @@ def stages(
     size = None if server.answers_vary else ask(load).size
     connections = _CONNECTIONS.get(protocol, _REST_CONNECTIONS)
     message = message_of(load, size, None)
-    closed = Job(message, min(connections, IN_FLIGHT), seconds + WARM_UP_S, in_flight=IN_FLIGHT)
+    closed = Job(message, min(connections, IN_FLIGHT), seconds + warm_up_s, in_flight=IN_FLIGHT, warm_up_s=warm_up_s)
     found = {CAPACITY: point(server, closed)}
     capacity = found[CAPACITY].rate
     if not capacity:
@@ -75,8 +81,9 @@ def stages(
         job = Job(
             message_of(load, size, deadline_s) if late else message,
             connections,
-            seconds + WARM_UP_S,
+            seconds + warm_up_s,
             rate,
+            warm_up_s=warm_up_s,
             deadline_s=deadline_s if late else PATIENCE_S,
             seed=seed,
         )

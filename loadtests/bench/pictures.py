@@ -17,7 +17,7 @@ TITLES = {
     "latency-dense": "Latency against load: dense layers",
 }
 COLOURS = {
-    "dodona": "#0a7d5a",
+    "dodona": "#0f9a72",
     "triton": "#d9730d",
     "mlserver": "#b8519f",
     "kserve": "#3b7dd8",
