@@ -43,7 +43,7 @@ proto: $(STAMP) ## generate the message modules from protos/*.proto
 	@$(BIN)/python -m protos.generate
 
 bench: $(STAMP) ## speed beside the rivals that are installed (needs h2load); PEERS="triton mlserver", all or none
-	@$(BIN)/python -m loadtests.bench $(if $(PEERS),--peers $(PEERS))
+	@$(BIN)/python -m loadtests.bench $(if $(PEERS),--peers $(PEERS)) $(ARGS)
 
 bench-ratio: $(STAMP) ## CPU per request beside a fixed yardstick, against what is recorded
 	@$(BIN)/python -m loadtests.ratio

@@ -116,6 +116,7 @@ def bench(asked: argparse.Namespace, chosen: Mapping[str, Sequence[Case]], line:
     if not asked.no_envoy:
         with step("a bare Envoy") as note:
             found.envoy = attempted(lambda: envoy.measured(CACHE, asked.work, trials[0], asked.seconds), note) or {}
+    rounds_began, first_round_s = time.monotonic(), 0.0
     for number in range(asked.rounds):
         for trial in trials:
             with step(f"round {number + 1} of {asked.rounds}: {trial.workload.title}, in process") as note:
@@ -136,10 +137,10 @@ def bench(asked: argparse.Namespace, chosen: Mapping[str, Sequence[Case]], line:
                     reference(entrants, trial.workload.name),
                     sized=position == 0,
                 )
-                minutes = (time.monotonic() - began) / 60
                 words = f"round {number + 1} of {asked.rounds}: {entrant.title}, {trial.workload.title}"
-                with step(f"{words} (minute {minutes:.0f})") as note:
+                with step(f"{words} ({progress(rounds_began, asked.rounds, first_round_s)})") as note:
                     take_turn(entrant, number, asked_of, note)
+        first_round_s = first_round_s or time.monotonic() - rounds_began
     if asked.against:
         with step(f"the defaults against {' '.join(asked.against)}") as note:
             settings = versus.settings_of(asked.against)
@@ -158,6 +159,13 @@ def bench(asked: argparse.Namespace, chosen: Mapping[str, Sequence[Case]], line:
         if asked.readme:
             pages.write_readme(found, asked.readme, asked.write)
     return 0
+
+
+def progress(began: float, rounds: int, round_s: float) -> str:
+    """`began`: of the first round; `round_s`: how long a round takes, 0 while it is not known."""
+    elapsed_s = time.monotonic() - began
+    left = f", about {max(0.0, rounds * round_s - elapsed_s) / 60:.0f} to go" if round_s else ""
+    return f"minute {elapsed_s / 60:.0f}{left}"
 
 
 def reference(entrants: Sequence[Entrant], workload: str) -> float | None:

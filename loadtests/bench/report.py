@@ -1,5 +1,6 @@
 """What the bench found, as rows of tables, from which the terminal, the page and the JSON file are made."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from loadtests.bench.pairs import Estimate
 from loadtests.bench.profile import Share
 from loadtests.bench.trial import Floor
 from loadtests.bench.workloads import WORKLOADS
-from loadtests.figures import Figures, Spread, over, ratio, shares, spread
+from loadtests.figures import Figures, over, ratio, shares, spread
 from loadtests.peers.peer import Protocol
 
 HEADINGS = (
@@ -151,20 +152,24 @@ def open_rows(found: Found) -> Rows:
                         workload,
                         entrant.title,
                         "closed loop, 64 in flight" if label == CAPACITY else label,
-                        "" if label == CAPACITY else _point(rounds, "offered").words(",.0f"),
-                        _point(rounds, "goodput").words(",.0f"),
-                        _point(rounds, "refused").words(",.0f"),
-                        _point(rounds, "p50_ms").words(".2f"),
-                        _point(rounds, "p99_ms").words(".2f"),
-                        _point(rounds, "server_cpu_us").words(",.0f"),
-                        f"{_point(rounds, 'late_ms').median:.2f}, {_point(rounds, 'generator_busy').median:.0%}",
+                        "" if label == CAPACITY else _point(rounds, "offered", ",.0f"),
+                        # Closed loop has no deadline, what is answered counts.
+                        _point(rounds, "rate" if label == CAPACITY else "goodput", ",.0f"),
+                        _point(rounds, "refused", ",.0f"),
+                        _point(rounds, "p50_ms", ".2f"),
+                        _point(rounds, "p99_ms", ".2f"),
+                        _point(rounds, "server_cpu_us", ",.0f"),
+                        f"{goals.median_of(rounds, lambda point: point.late_ms):.2f},"
+                        f" {goals.median_of(rounds, lambda point: point.generator_busy):.0%}",
                     )
                 )
     return rows
 
 
-def _point(rounds: Mapping[int, Point], name: str) -> Spread:
-    return spread([getattr(point, name) for point in rounds.values()])
+def _point(rounds: Mapping[int, Point], name: str, form: str) -> str:
+    """Empty where no round has a number: nothing was answered."""
+    values = [value for point in rounds.values() if not math.isnan(value := getattr(point, name))]
+    return spread(values).words(form) if values else ""
 
 
 def floor_rows(found: Found) -> Rows:
