@@ -66,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--work", type=Path, default=Path(".dodona/bench"), help="folder for models and logs")
     made.add_argument("--json", type=Path, help="write all figures to this file")
     made.add_argument("--write", type=Path, help="put the report into this Markdown file, between its markers")
+    made.add_argument("--section", default="", help="name of the markers, where a page has reports of several runs")
     made.add_argument("--readme", type=Path, help="and its main figures into this one; with --write")
     return made
 
@@ -155,9 +156,9 @@ def bench(asked: argparse.Namespace, chosen: Mapping[str, Sequence[Case]], line:
     if asked.json:
         pages.write_json(found, asked.json)
     if asked.write:
-        pages.write_markdown(found, asked.write)
+        pages.write_markdown(found, asked.write, asked.section)
         if asked.readme:
-            pages.write_readme(found, asked.readme, asked.write)
+            pages.write_readme(found, asked.readme, asked.write, asked.section)
     return 0
 
 

@@ -3,9 +3,10 @@
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 
 from loadtests.bench.contest import Entrant
 from loadtests.bench.goals import goals, median_of
@@ -15,7 +16,7 @@ from loadtests.bench.report import Found, Rows, failures, tables
 from loadtests.figures import over, ratio, shares
 from loadtests.peers import dodona
 
-BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+BEGIN, END = "<!-- bench{}: begin -->", "<!-- bench{}: end -->"
 README_BEGIN, README_END = "<!-- how fast: begin -->", "<!-- how fast: end -->"
 README_HEADINGS = (
     "server",
@@ -41,15 +42,15 @@ NOTES = {
 }
 
 
-def markdown(found: Found, pictures: Sequence[str] = ()) -> str:
-    """`pictures`: their paths as the page names them."""
+def markdown(found: Found, pictures: Mapping[str, str] = MappingProxyType({})) -> str:
+    """`pictures`: their titles, and paths as the page names them."""
     machine = ", ".join(f"{what} {words}" for what, words in found.machine.items())
     parts = [
         f"Taken on {time.strftime('%Y-%m-%d', time.gmtime(found.taken))} in {found.minutes:.0f} minutes by"
         f" `{found.command}`: {found.title}.",
         f"Machine: {machine}; load average before and after {found.load_average[0]:.1f} and"
         f" {found.load_average[1]:.1f}.",
-        *(f"![{TITLES[Path(picture).stem]}]({picture})" for picture in pictures),
+        *(f"![{title}]({picture})" for title, picture in pictures.items()),
     ]
     for title, headings, rows in tables(found):
         parts += [f"### {title}", *([NOTES[title]] if title in NOTES else []), _markdown_table(headings, rows)]
@@ -63,20 +64,23 @@ def _markdown_table(headings: Sequence[str], rows: Rows) -> str:
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
 
 
-def write_markdown(found: Found, page: Path) -> None:
+def write_markdown(found: Found, page: Path, section: str = "") -> None:
     """Put the report between the markers of the page (at its end where it has none yet), its pictures into a folder
-    named like the page."""
+    named like the page. `section`: a page may have reports of several runs, each under a name of its own."""
     folder = page.with_suffix("")
-    drawn = draw(found)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, picture in drawn.items():
-        (folder / f"{name}.svg").write_text(picture)
-    between(page, BEGIN, END, markdown(found, [f"{folder.name}/{name}.svg" for name in drawn]))
+    pictures = {}
+    for name, picture in draw(found).items():
+        file = f"{section}-{name}.svg" if section else f"{name}.svg"
+        (folder / file).write_text(picture)
+        pictures[TITLES[name]] = f"{folder.name}/{file}"
+    marked, heading = (f" {section}", f"## {section.capitalize()}\n\n") if section else ("", "")
+    between(page, BEGIN.format(marked), END.format(marked), heading + markdown(found, pictures))
 
 
-def write_readme(found: Found, page: Path, report: Path) -> None:
+def write_readme(found: Found, page: Path, report: Path, section: str = "") -> None:
     """The main figures and a picture of `report`'s, between markers of their own."""
-    picture = report.with_suffix("") / "cpu.svg"
+    picture = report.with_suffix("") / (f"{section}-cpu.svg" if section else "cpu.svg")
     named = os.path.relpath(picture, page.parent)
     parts = [
         *([f"![{TITLES['cpu']}]({named})"] if picture.exists() else []),

@@ -7,8 +7,6 @@ from xml.etree import ElementTree
 from loadtests.bench.contest import Entrant
 from loadtests.bench.openloop import CAPACITY, OVERLOAD, SAME, Point
 from loadtests.bench.pages import (
-    BEGIN,
-    END,
     README_BEGIN,
     README_END,
     markdown,
@@ -21,6 +19,7 @@ from loadtests.bench.trial import Floor
 from loadtests.figures import Figures, spread
 
 CASE = "gRPC, 32 in flight"
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 
 def found() -> Found:
@@ -130,6 +129,18 @@ def test_the_section_replaces_its_former_self(tmp_path: Path) -> None:
     assert text.endswith(END + "\n\nafter\n")
     assert "former figures" not in text
     assert text.count(f"| {CASE} | NVIDIA Triton |") == 1
+
+
+def test_a_page_may_have_several_runs(tmp_path: Path) -> None:
+    """Each between markers of its own name, with pictures of its own."""
+    page = tmp_path / "benchmarks.md"
+    write_markdown(found(), page)
+    first = page.read_text()
+    write_markdown(found(), page, "rivals")
+    write_markdown(found(), page, "rivals")
+    assert page.read_text().startswith(first.rstrip())
+    assert page.read_text().count("<!-- bench rivals: begin -->") == 1
+    assert "(benchmarks/rivals-cpu.svg)" in page.read_text()
 
 
 def test_a_page_without_markers_gets_them(tmp_path: Path) -> None:
