@@ -7,10 +7,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -ec
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo test check format proto bench fuzz soak interop lock clean
+.PHONY: help setup demo test check format proto bench bench-ratio fuzz soak interop lock clean
 
 help: ## what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(STAMP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3"; exit 1; }
@@ -43,7 +43,10 @@ proto: $(STAMP) ## generate the message modules from protos/*.proto
 	@$(BIN)/python -m protos.generate
 
 bench: $(STAMP) ## speed beside the rivals that are installed (needs h2load); PEERS="triton mlserver", all or none
-	@$(BIN)/python -m loadtests.bench $(if $(PEERS),--peers $(PEERS))
+	@$(BIN)/python -m loadtests.bench $(if $(PEERS),--peers $(PEERS)) $(ARGS)
+
+bench-ratio: $(STAMP) ## CPU per request beside a fixed yardstick, against what is recorded
+	@$(BIN)/python -m loadtests.ratio
 
 interop: $(STAMP) ## foreign gRPC clients, and Envoy, against our fronts (installs them)
 	@$(BIN)/python -m tests.interop.install

@@ -6,33 +6,38 @@ import struct
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dodona.client.codec import encode
 from dodona.client.description import Description
 from dodona.client.inputs import tensors_from
 from loadtests.h2load import Load
 
+Row = Sequence[float] | NDArray[np.float32]
+"""One row of a model's input, without the batch dimension."""
+
 GRPC_PATH = "/inference.GRPCInferenceService/ModelInfer"
 
 
-def grpc_load(address: str, model: Description, row: Sequence[float], *, connections: int, streams: int) -> Load:
+def grpc_load(address: str, model: Description, row: Row, *, connections: int, streams: int) -> Load:
     """A ModelInfer call: five bytes of gRPC framing (not compressed, length), then the message."""
-    message = encode(model.name, "", tensors_from([row], model)).SerializeToString()
+    message = encode(model.name, "", tensors_from(np.asarray([row], np.float32), model)).SerializeToString()
     headers = (("content-type", "application/grpc"), ("te", "trailers"))
     body = struct.pack(">BI", 0, len(message)) + message
     return Load(f"http://{address}{GRPC_PATH}", body, headers, connections, streams)
 
 
-def rest_load(address: str, model: Description, row: Sequence[float], *, connections: int) -> Load:
+def rest_load(address: str, model: Description, row: Row, *, connections: int) -> Load:
     """POST /v2/models/NAME/infer: a JSON head, then the tensor's bytes; the answer comes in the same form."""
     tensor = model.inputs[0]
-    raw = np.asarray([row], tensor.dtype).tobytes()
+    rows = np.asarray([row], tensor.dtype)
+    raw = rows.tobytes()
     head = json.dumps(
         {
             "inputs": [
                 {
                     "name": tensor.name,
-                    "shape": [1, len(row)],
+                    "shape": rows.shape,
                     "datatype": tensor.datatype,
                     "parameters": {"binary_data_size": len(raw)},
                 }
@@ -47,16 +52,18 @@ def rest_load(address: str, model: Description, row: Sequence[float], *, connect
     return Load(f"http://{address}/v2/models/{model.name}/infer", head + raw, headers, connections, http1=True)
 
 
-def json_load(address: str, model: Description, row: Sequence[float], *, connections: int) -> Load:
+def json_load(address: str, model: Description, row: Row, *, connections: int) -> Load:
     """POST /v2/models/NAME/infer with the tensor as JSON numbers; the answer is JSON too."""
     tensor = model.inputs[0]
-    body = {"inputs": [{"name": tensor.name, "shape": [1, len(row)], "datatype": tensor.datatype, "data": list(row)}]}
+    rows = np.asarray([row], tensor.dtype)
+    data = rows.ravel().tolist()
+    body = {"inputs": [{"name": tensor.name, "shape": rows.shape, "datatype": tensor.datatype, "data": data}]}
     return _json(f"http://{address}/v2/models/{model.name}/infer", body, connections)
 
 
-def instances_load(url: str, row: Sequence[float], *, connections: int) -> Load:
+def instances_load(url: str, row: Row, *, connections: int) -> Load:
     """POST {"instances": [[...]]}: the form that examples of servers written by hand use."""
-    return _json(url, {"instances": [list(row)]}, connections)
+    return _json(url, {"instances": np.asarray([row], np.float32).tolist()}, connections)
 
 
 def _json(url: str, body: object, connections: int) -> Load:

@@ -1,10 +1,11 @@
 """The cluster under test, on ports of its own: the demo's three models, or a repository that is given."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,33 +43,48 @@ class Subject:
 
 
 @contextmanager
-def subject(work: Path, front: str, *, repository: Path | None = None) -> Iterator[Subject]:
-    """Run a cluster of the repository; None: of all three models, trained first where missing. Raises DodonaError,
-    ClusterError."""
+def subject(
+    work: Path,
+    front: str,
+    *,
+    repository: Path | None = None,
+    model: str = MODEL,
+    settings: Mapping[str, Any] | None = None,
+) -> Iterator[Subject]:
+    """Run a cluster of the repository; None: of all three models, trained first where missing. `settings` are added
+    to the bench's own, in the form of dodona.yaml. Raises DodonaError, ClusterError."""
     if repository is None:
         trained(work)
         repository = work / "models"
     log_file = work / "run" / "dodona.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    settings = ClusterSettings.model_validate(
-        {
-            "repository": str(repository),
-            "run_folder": str(work / "run"),
-            "log_file": str(log_file),
-            "router": {"grpc_port": 0, "http_port": 0, "metrics_port": 0, "front": front},
-        }
-    )
+    own = {
+        "repository": str(repository),
+        "run_folder": str(work / "run"),
+        "log_file": str(log_file),
+        "router": {"grpc_port": 0, "http_port": 0, "metrics_port": 0, "front": front},
+    }
+    chosen = ClusterSettings.model_validate(joined(own, settings or {}))
     with ExitStack() as stack:
         # The agent runs in this process; its lines belong with those of the processes it starts.
         configure("agent", stream=stack.enter_context(log_file.open("a")))
         started = time.monotonic()
-        cluster = stack.enter_context(running(settings))
+        cluster = stack.enter_context(running(chosen))
         late = [version for version in cluster.ready(READY_WITHIN_S) if version.state != "READY"]
         ready_s = time.monotonic() - started
         if late:
             raise RuntimeError(f"{late[0].spec} is not ready: {late[0].reason}")
         client = stack.enter_context(Client(cluster.grpc_address))
-        yield Subject(cluster, client, client.metadata(MODEL), ready_s)
+        yield Subject(cluster, client, client.metadata(model), ready_s)
+
+
+def joined(settings: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, block by block; where both say something, the others."""
+    made = dict(settings)
+    for key, value in others.items():
+        former = made.get(key)
+        made[key] = joined(former, value) if isinstance(former, Mapping) and isinstance(value, Mapping) else value
+    return made
 
 
 def trained(work: Path, names: Sequence[str] = ()) -> None:

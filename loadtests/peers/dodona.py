@@ -1,10 +1,12 @@
 """Dodona itself, in the form that the bench measures: a whole cluster, router and one worker, with its defaults."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from loadtests.bodies import grpc_load, json_load, rest_load
+from loadtests.bench.trial import Trial
+from loadtests.bodies import Row, grpc_load, json_load, rest_load
 from loadtests.h2load import Load
 from loadtests.peers.peer import Protocol
 from loadtests.processes import Usage
@@ -36,7 +38,7 @@ class Dodona:
     def http_address(self) -> str:
         return self._under.cluster.http_address
 
-    def load(self, protocol: Protocol, row: Sequence[float], connections: int, streams: int = 1) -> Load:
+    def load(self, protocol: Protocol, row: Row, connections: int, streams: int = 1) -> Load:
         """Raises ValueError for a protocol that it does not speak."""
         model = self._under.model
         match protocol:
@@ -58,7 +60,8 @@ class Dodona:
 
 
 @contextmanager
-def started(repository: Path, work: Path, front: str) -> Iterator[Dodona]:
-    """Serve the repository for as long as the block lasts."""
-    with subject(work, front, repository=repository) as under:
+def started(trial: Trial, work: Path, front: str, settings: Mapping[str, Any] | None = None) -> Iterator[Dodona]:
+    """Serve the trial's model for as long as the block lasts. `settings`: those that are not to be at their defaults,
+    in the form of dodona.yaml."""
+    with subject(work, front, repository=trial.repository, model=trial.model.name, settings=settings) as under:
         yield Dodona(under)

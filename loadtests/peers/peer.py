@@ -24,6 +24,8 @@ class Scene:
     environment: Environment
     model: str
     model_file: Path
+    shape: tuple[int, ...]
+    """Of one row."""
     outputs: int
     grpc_port: int
     http_port: int
@@ -33,7 +35,8 @@ class Scene:
 @dataclass(frozen=True)
 class Launch:
     """`ready`: path that answers 200 on the HTTP port once the model is served; empty: ask over gRPC. `variables` are
-    added to the environment, in which PEER_MODEL and PYTHONPATH (folder `served`) are set already."""
+    added to the environment, in which PEER_MODEL (the file), PEER_NAME (the model's name) and PYTHONPATH (folder
+    `served`) are set already."""
 
     command: Sequence[str]
     ready: str = ""

@@ -7,16 +7,18 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from dodona.client.description import Description
 from loadtests import processes
 from loadtests.answers import ask
-from loadtests.bodies import grpc_load, instances_load, json_load, rest_load
+from loadtests.bench.trial import Trial
+from loadtests.bodies import Row, grpc_load, instances_load, json_load, rest_load
 from loadtests.h2load import Load
 from loadtests.peers.environment import Environment
 from loadtests.peers.peer import ROOT, SERVED, Launch, Peer, Protocol, Scene
@@ -50,7 +52,7 @@ class Rival:
     def http_address(self) -> str:
         return f"127.0.0.1:{self._scene.http_port}"
 
-    def load(self, protocol: Protocol, row: Sequence[float], connections: int, streams: int = 1) -> Load:
+    def load(self, protocol: Protocol, row: Row, connections: int, streams: int = 1) -> Load:
         """Raises ValueError for a protocol that it does not speak."""
         if protocol not in self.speaks:
             raise ValueError(f"{self.name} does not speak {protocol}")
@@ -75,15 +77,16 @@ class Rival:
 
 
 @contextmanager
-def started(peer: Peer, environment: Environment, model: Description, model_file: Path, work: Path) -> Iterator[Rival]:
-    """Serve the model for as long as the block lasts. Its words go to `work/<name>/server.log`. Raises RuntimeError
-    with the last of them if it does not get ready."""
+def started(peer: Peer, environment: Environment, trial: Trial, work: Path) -> Iterator[Rival]:
+    """Serve the trial's model for as long as the block lasts. Its words go to `work/<name>/server.log`. Raises
+    RuntimeError with the last of them if it does not get ready."""
     log_file = work / peer.name / "server.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)
     # Unix sockets have short paths, so this must not lie deep in a checkout.
     folder = Path(tempfile.mkdtemp(prefix=f"{peer.name}-"))
-    outputs = model.outputs[0].shape[-1]
-    scene = Scene(folder, environment, model.name, model_file.absolute(), outputs, *free_ports(3))
+    model = trial.model
+    shape, outputs = model.inputs[0].shape, model.outputs[0].shape[-1]
+    scene = Scene(folder, environment, model.name, trial.model_file.absolute(), shape, outputs, *free_ports(3))
     try:
         with log_file.open("w") as log:
             launch = peer.launch(scene)
@@ -116,6 +119,7 @@ def variables(scene: Scene, launch: Launch) -> dict[str, str]:
         "PATH": f"{scene.environment.folder.absolute() / 'bin'}:{kept.get('PATH', '')}",
         "PYTHONPATH": f"{SERVED}:{ROOT}",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PEER_NAME": scene.model,
         "PEER_MODEL": str(scene.model_file),
         "OMP_NUM_THREADS": "1",
         **launch.variables,
@@ -130,15 +134,15 @@ def wait(rival: Rival, scene: Scene, launch: Launch, process: subprocess.Popen[b
             raise RuntimeError(f"{rival.name} exits with {process.returncode}: {tail(log_file)}")
         if launch.ready and get(scene.http_port, launch.ready)[0] == http.client.OK:
             return
-        if not launch.ready and answers(rival):
+        if not launch.ready and answers(rival, scene.shape):
             return
         time.sleep(POLL_S)
     raise RuntimeError(f"{rival.name} is not ready within {READY_WITHIN_S:.0f} s: {tail(log_file)}")
 
 
-def answers(rival: Rival) -> bool:
+def answers(rival: Rival, shape: tuple[int, ...]) -> bool:
     try:
-        ask(rival.load("grpc", [0.0] * 30, 1))
+        ask(rival.load("grpc", np.zeros(shape, np.float32), 1))
     except RuntimeError:
         return False
     return True

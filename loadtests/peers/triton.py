@@ -19,7 +19,7 @@ _SUCCESS = re.compile(r"^nv_inference_request_success\{.*\} (\d+)", re.MULTILINE
 CONFIG = """name: "{model}"
 backend: "python"
 max_batch_size: 128
-input [{{ name: "input" data_type: TYPE_FP32 dims: [30] }}]
+input [{{ name: "input" data_type: TYPE_FP32 dims: {dims} }}]
 output [{{ name: "probabilities" data_type: TYPE_FP32 dims: [{outputs}] }}]
 instance_group [{{ count: 1 kind: KIND_CPU }}]
 dynamic_batching {{ }}
@@ -27,7 +27,7 @@ dynamic_batching {{ }}
 
 
 def launch(scene: Scene) -> Launch:
-    config = CONFIG.format(model=scene.model, outputs=scene.outputs)
+    config = CONFIG.format(model=scene.model, dims=list(scene.shape), outputs=scene.outputs)
     return launch_model(scene, config, SERVED / "triton_model.py", SERVED / "trees.py")
 
 

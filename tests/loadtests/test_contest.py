@@ -2,7 +2,7 @@
 
 import http.server
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import ClassVar
@@ -10,11 +10,12 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from loadtests.bodies import instances_load
-from loadtests.contest import Case, Entrant, cases, round_of, unaccounted
+from loadtests.bench.contest import Entrant, Plan, round_of, unaccounted
+from loadtests.bench.trial import Trial
+from loadtests.bench.workloads import TREES, WORKLOADS, Case, cases
+from loadtests.bodies import Row, instances_load
 from loadtests.h2load import Load, Outcome
 from loadtests.peers.peer import Protocol
-from loadtests.trial import Trial
 
 SIZE = 57
 
@@ -49,9 +50,15 @@ def test_answers_of_varying_length_are_not_judged_by_it() -> None:
 
 def test_the_cases_cover_every_number_in_flight() -> None:
     """One gRPC case for each number asked for, one multiplexed, REST in both forms."""
-    names = [case.name for case in cases([1, 8])]
+    names = [case.name for case in cases(TREES, [1, 8])]
     assert names[:3] == ["gRPC, 1 in flight", "gRPC, 8 in flight", "gRPC, 32 streams on one connection"]
     assert {"REST binary, 32 in flight", "REST JSON, 32 in flight"} <= set(names)
+
+
+def test_no_two_cases_have_one_name() -> None:
+    """Figures are kept by the case's name, whatever the workload."""
+    names = [case.name for workload in WORKLOADS.values() for case in cases(workload, [1, 8, 32, 64], [1, 8, 32])]
+    assert len(names) == len(set(names))
 
 
 class FakeServer:
@@ -105,12 +112,12 @@ def test_a_round_with_wrong_answers_leaves_no_figures(zeros: str) -> None:
     server = FakeServer()
     server.speaks = ("instances",)
 
-    def load(protocol: Protocol, row: Sequence[float], connections: int, streams: int = 1) -> Load:
+    def load(protocol: Protocol, row: Row, connections: int, streams: int = 1) -> Load:
         return instances_load(zeros, row, connections=connections)
 
     server.load = load  # type: ignore[attr-defined]
-    entrant = Entrant("fake", "Fake", "", start=lambda: nullcontext(server))  # type: ignore[arg-type, return-value]
-    trial = Trial(None, np.zeros((2, 30), np.float32), np.ones((2, 1), np.float32), Path(), Path())  # type: ignore[arg-type]
+    entrant = Entrant("fake", "Fake", "", start=lambda _: nullcontext(server))  # type: ignore[arg-type, return-value]
+    trial = Trial(TREES, None, np.zeros((2, 30), np.float32), np.ones((2, 1), np.float32), Path(), Path())  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match="2 of 2 answers by instances are wrong before"):
-        round_of(entrant, 0, [], trial, 0.1, lambda _: None)
+        round_of(entrant, 0, Plan(trial, [], 0.1), lambda _: None)
     assert (entrant.figures, entrant.ready_s) == ({}, [])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.bench import wanted
+from loadtests.bench.__main__ import wanted
 from loadtests.peers import PEERS, mlserver, triton
 from loadtests.peers.environment import STAMP, NotInstalled, install, installed
 from loadtests.peers.peer import SERVED

@@ -1,5 +1,6 @@
 """KServe's Python model server with a custom model, written as its documentation shows."""
 
+import os
 import sys
 
 import trees
@@ -21,7 +22,7 @@ class Trees(Model):
 
 
 if __name__ == "__main__":
-    model = Trees("breast-cancer")
+    model = Trees(os.environ["PEER_NAME"])
     model.load()
     http_port, grpc_port = map(int, sys.argv.pop().split(","))
     ModelServer(http_port=http_port, grpc_port=grpc_port, enable_latency_logging=False).start([model])

@@ -4,122 +4,113 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol as Shape
 
 from loadtests import perf_analyzer, processes
 from loadtests.answers import ask
+from loadtests.bench import openloop
+from loadtests.bench.openloop import Point
+from loadtests.bench.server import Server
+from loadtests.bench.trial import Trial
+from loadtests.bench.workloads import Case
 from loadtests.figures import Figures
-from loadtests.h2load import Load, Outcome, run
+from loadtests.h2load import Outcome, run
 from loadtests.peers.peer import Protocol
-from loadtests.processes import Usage
-from loadtests.trial import Trial
 
 CASE_TIMEOUT_S = 180.0
-WARM_UP_REQUESTS = 300
 ANALYSED_RATE = 5_000
 """Requests that perf_analyzer is given for each second asked for; it wants a number of them, not a time."""
 FEWEST_REQUESTS, MOST_REQUESTS = 200, 1_000_000
 
 
-class Server(Shape):
-    """A started server: Dodona or a rival."""
-
-    name: str
-    speaks: tuple[Protocol, ...]
-    answers_vary: bool
-    inspected: bool
-    ready_s: float
-    pids: dict[str, int]
-
-    @property
-    def grpc_address(self) -> str: ...
-    def load(self, protocol: Protocol, row: Sequence[float], connections: int, streams: int = 1) -> Load: ...
-    def usage(self) -> Usage: ...
-    def succeeded(self) -> int | None: ...
-
-
-@dataclass(frozen=True)
-class Case:
-    """`protocols`: the first that a server speaks is used; a server that speaks none of them sits the case out.
-    `analysed`: the client is perf_analyzer, for servers that answer what it asks about the model."""
-
-    name: str
-    protocols: tuple[Protocol, ...]
-    connections: int
-    streams: int = 1
-    analysed: bool = False
-
-    def protocol(self, server: Server) -> Protocol | None:
-        if self.analysed and not server.inspected:
-            return None
-        return next((each for each in self.protocols if each in server.speaks), None)
-
-
 @dataclass
 class Entrant:
-    """A server to be measured, and what has been found of it so far, by case and round. `failure`: why it was given
-    up; `faults`: why single cases were, by their names. `essential`: without it the bench is worth nothing."""
+    """A server to be measured, and what has been found of it so far. `figures`: by case and round; `points`: by
+    workload, stage and round. `failure`: why it was given up; `faults`: why single cases were, by their names.
+    `essential`: without it the bench is worth nothing."""
 
     name: str
     title: str
     settings: str
     speaks: tuple[Protocol, ...] = ()
     essential: bool = False
-    start: Callable[[], AbstractContextManager[Server]] | None = None
+    start: Callable[[Trial], AbstractContextManager[Server]] | None = None
     versions: dict[str, str] = field(default_factory=dict)
     figures: dict[str, dict[int, Figures]] = field(default_factory=dict)
+    points: dict[str, dict[str, dict[int, Point]]] = field(default_factory=dict)
     ready_s: list[float] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
     failure: str = ""
     faults: dict[str, str] = field(default_factory=dict)
 
 
-def cases(connections: Sequence[int], analyser: Sequence[int] = ()) -> list[Case]:
-    """`connections`: in flight over gRPC by h2load, `analyser`: by perf_analyzer."""
-    return [
-        *(Case(f"gRPC, {count} in flight", ("grpc",), count) for count in connections),
-        Case("gRPC, 32 streams on one connection", ("grpc",), 1, 32),
-        *(Case(f"REST binary, {count} in flight", ("binary",), count) for count in (1, 32)),
-        *(Case(f"REST JSON, {count} in flight", ("json", "instances"), count) for count in (1, 32)),
-        *(Case(f"perf_analyzer gRPC, {count} in flight", ("grpc",), count, analysed=True) for count in analyser),
-    ]
+@dataclass(frozen=True)
+class Plan:
+    """What one start of a server is used for. `seconds`: of a case, `open_seconds`: of an open-loop stage, 0 for none;
+    `reference`: requests a second of the stage that is the same for all."""
+
+    trial: Trial
+    cases: Sequence[Case]
+    seconds: float
+    open_seconds: float = 0.0
+    reference: float | None = None
+    sized: bool = True
+    """Cold start and memory are taken down."""
 
 
-def round_of(
-    entrant: Entrant, number: int, chosen: Sequence[Case], trial: Trial, seconds: float, note: Callable[[str], None]
-) -> None:
-    """Start, check, all cases in turn, check, stop. Raises RuntimeError for what makes the round worthless; a rival's
-    single case that fails is left out from then on."""
-    found: dict[str, Figures] = {}
+def round_of(entrant: Entrant, number: int, plan: Plan, note: Callable[[str], None]) -> None:
+    """Start, check, all cases in turn, the open loop, check, stop. Raises RuntimeError for what makes the round
+    worthless; a rival's single case that fails is left out from then on."""
     if entrant.start is None:
         raise ValueError(f"{entrant.name} cannot be started: {entrant.failure}")
-    with entrant.start() as server:
+    trial = plan.trial
+    with entrant.start(trial) as server:
         check(server, trial, "before")
-        for case in chosen:
-            if case.protocol(server) is None or case.name in entrant.faults:
-                continue
-            try:
-                figures = (analysed if case.analysed else measured)(server, case, trial, seconds)
-            except (RuntimeError, subprocess.TimeoutExpired) as error:
-                if entrant.essential:
-                    raise
-                entrant.faults[case.name] = str(error)
-                note(f"{case.name}: failed")
-                continue
-            note(f"{case.name}: {figures.rate:,.0f}/s, {figures.server_cpu_us:.0f} us")
-            found[case.name] = figures
+        found = closed(entrant, server, plan, note)
         memory = processes.pss(server.pids)
         check(server, trial, "after")
         for name, figures in found.items():
             entrant.figures.setdefault(name, {})[number] = figures
-        entrant.ready_s.append(server.ready_s)
-        entrant.memory.append(memory)
+        if plan.sized:
+            entrant.ready_s.append(server.ready_s)
+            entrant.memory.append(memory)
+        fault = f"{trial.workload.name}: open loop"
+        if not plan.open_seconds or fault in entrant.faults:
+            return
+        try:
+            points = openloop.stages(server, trial, plan.open_seconds, plan.reference, note)
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            if entrant.essential:
+                raise
+            entrant.faults[fault] = str(error)
+            note(f"{fault}: failed")
+            return
+        for label, point in points.items():
+            entrant.points.setdefault(trial.workload.name, {}).setdefault(label, {})[number] = point
+
+
+def closed(entrant: Entrant, server: Server, plan: Plan, note: Callable[[str], None]) -> dict[str, Figures]:
+    """By case, of those that the server takes."""
+    found: dict[str, Figures] = {}
+    for case in plan.cases:
+        if case.protocol(server) is None or case.name in entrant.faults:
+            continue
+        try:
+            figures = (analysed if case.analysed else measured)(server, case, plan.trial, plan.seconds)
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            if entrant.essential:
+                raise
+            entrant.faults[case.name] = str(error)
+            note(f"{case.name}: failed")
+            continue
+        note(f"{case.name}: {figures.rate:,.0f}/s, {figures.server_cpu_us:.0f} us")
+        found[case.name] = figures
+    return found
 
 
 def check(server: Server, trial: Trial, when: str) -> None:
     """Every held-out row in every protocol that it speaks."""
     for protocol in server.speaks:
-        loads = [server.load(protocol, row.tolist(), 1) for row in trial.rows]
+        loads = [server.load(protocol, row, 1) for row in trial.rows]
         wrong = trial.wrong(loads)
         if wrong:
             raise RuntimeError(
@@ -147,9 +138,9 @@ def measured(server: Server, case: Case, trial: Trial, seconds: float) -> Figure
     protocol = case.protocol(server)
     if protocol is None:
         raise ValueError(f"{server.name} speaks none of {', '.join(case.protocols)}")
-    load = server.load(protocol, trial.rows[0].tolist(), case.connections, case.streams)
+    load = server.load(protocol, trial.rows[0], case.connections, case.streams)
     size = ask(load).size
-    warm = run(load, WARM_UP_REQUESTS, timeout_s=CASE_TIMEOUT_S)
+    warm = run(load, trial.workload.warm_up, timeout_s=CASE_TIMEOUT_S)
     requests = min(MOST_REQUESTS, max(FEWEST_REQUESTS, int(warm.rate * seconds)))
     counted, before = server.succeeded(), server.usage().cpu_s
     outcome = run(load, requests, timeout_s=CASE_TIMEOUT_S)

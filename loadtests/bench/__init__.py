@@ -1,0 +1,1 @@
+"""The benchmark beside the rivals: `python -m loadtests.bench`, see loadtests/README.md."""
