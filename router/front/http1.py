@@ -74,7 +74,9 @@ class Http1Connection(asyncio.Protocol):
         self._opened_at = now
         self._unread = -1
         """Bytes the caller had not taken at the last look, -1 while there is no jam."""
-        self._linger_until = 0.0
+        self._lingers = False
+        self._close_at = 0.0
+        """When a transport that is closing, but whose caller takes nothing, is cut; 0 while it is open."""
         self._age = Age(limits, now, listener.chance())
 
     # asyncio.Protocol
@@ -220,32 +222,26 @@ class Http1Connection(asyncio.Protocol):
         """Close once the caller has had time to read what is written. What it still sends is let pass: closing at once
         would make its system drop the answer before it was read."""
         transport = self._transport
-        if transport is None or self._linger_until:
+        if transport is None or self._lingers:
             return
-        self._linger_until = self._listener.loop.time() + self._listener.patience.ending_s
+        self._lingers = True
         if transport.can_write_eof():
             transport.write_eof()
+            self._listener.loop.call_later(self._listener.patience.ending_s, self._close)
         else:
-            self._close(transport)
+            self._close()
 
-    def _close(self, transport: asyncio.Transport) -> None:
-        """What is written still goes out, if the caller takes it."""
-        transport.close()
-        self._linger_until = self._listener.loop.time() + self._listener.patience.stall_s
-
-    def _check_leaving(self, transport: asyncio.Transport, now: float) -> None:
-        if now < self._linger_until:
-            return
-        if transport.is_closing():
-            transport.abort()
-        else:
-            self._close(transport)
+    def _close(self) -> None:
+        """What is written still goes out, if the caller takes it in time."""
+        if self._transport is not None:
+            self._transport.close()
+            self._close_at = self._listener.loop.time() + self._listener.patience.stall_s
 
     def start_drain(self) -> None:
         """End behind the answer that is due; at once where none is."""
         self._http.closes = True
-        if self._http.idle and self._transport is not None:
-            self._close(self._transport)
+        if self._http.idle:
+            self._close()
 
     @property
     def idle(self) -> bool:
@@ -262,13 +258,14 @@ class Http1Connection(asyncio.Protocol):
             return
         if self._unread >= 0:
             self._check_taking(transport, now)
-        elif self._linger_until:
-            self._check_leaving(transport, now)
+        elif self._close_at:
+            if now >= self._close_at:
+                transport.abort()
         elif http.state is State.BODY or http.skipping:
             self._check_sending(now)
         elif http.state is State.HEAD:
             if http.idle and now - self._since >= patience.keep_alive_s:
-                self._close(transport)
+                self._close()
             elif not http.idle and now - self._since >= patience.head_s:
                 self._refuse(408, "the head of the request took too long")
                 self._leave()

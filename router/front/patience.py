@@ -1,9 +1,12 @@
 """How long the REST listener waits for callers."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from router.settings import Rest
+
+_LONGEST_S: Final = 5.0
+_SHORTEST_S: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,9 @@ class Patience:
             upload_s=rest.upload_timeout_s,
         )
 
-    @property
-    def look_every_s(self) -> float:
-        """How often to look at all connections: no time is missed by more than half, or by a second."""
-        shortest = min(self.keep_alive_s, self.head_s, self.stall_s, self.pause_s, self.upload_s, self.ending_s)
-        return min(1.0, max(0.01, shortest / 2))
+    def look_every_s(self, max_connection_age_s: float) -> float:
+        """How often to look at all connections: no time is missed by more than half, or by five seconds. The age is
+        router.limits.max_connection_age_s, 0 for none."""
+        times = (self.keep_alive_s, self.head_s, self.stall_s, self.pause_s, self.upload_s)
+        shortest = min(*times, max_connection_age_s or _LONGEST_S)
+        return min(_LONGEST_S, max(_SHORTEST_S, shortest / 2))

@@ -86,7 +86,8 @@ class RestFront:
         now = self.loop.time()
         for connection in list(self._connections):
             connection.check(now)
-        self._look = self.loop.call_later(self.patience.look_every_s, self._look_after)
+        pause_s = self.patience.look_every_s(self.limits.max_connection_age_s)
+        self._look = self.loop.call_later(pause_s, self._look_after)
 
     @property
     def connections(self) -> int:

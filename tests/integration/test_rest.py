@@ -177,7 +177,7 @@ def test_body_in_chunks_is_limited_while_it_comes(loop: str) -> None:
 
 
 def test_large_body_is_read_whole() -> None:
-    """Beyond uvicorn's water mark and in many pieces."""
+    """Beyond the water mark of the transport and in many pieces."""
 
     async def body() -> None:
         async with standing() as stand, stand.wire() as wire:

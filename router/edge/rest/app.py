@@ -7,6 +7,7 @@ from router.edge.rest.exchange import Direct, Endpoint, Plan, Request, Response,
 from router.edge.rest.outcome import answer, fault, refusal
 from router.edge.rest.routing import Routes
 from router.edge.rest.table import rules
+from router.edge.rest.templates import Shelf
 from router.front.exchange import Application, Exchange
 from router.http1.heads import Head
 from serving.errors import DodonaError
@@ -22,6 +23,7 @@ class RestApp:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._aside = Aside()
+        self._shelf = Shelf()
         self._routes: Routes[Endpoint | Direct] = Routes(rules())
 
     def start(self, exchange: Exchange) -> None:
@@ -39,7 +41,7 @@ class RestApp:
             if plan is None:
                 plan = self._plan(head)
             target = plan.target
-            request = Request(self._core, exchange, plan, request_id, self._aside)
+            request = Request(self._core, exchange, plan, request_id, self._aside, self._shelf)
             if isinstance(target, Direct):
                 target.start(request)
             else:

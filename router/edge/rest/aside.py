@@ -92,7 +92,7 @@ class Aside:
     async def _running(self) -> Process:
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "router.edge.rest.beside"),
+                *(sys.executable, "-P", "-m", "router.edge.rest.beside"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=1 << 20,

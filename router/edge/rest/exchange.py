@@ -19,6 +19,7 @@ from serving.status import Status
 if TYPE_CHECKING:
     from router.edge.rest.aside import Aside
     from router.edge.rest.infer import InferPlan
+    from router.edge.rest.templates import Shelf
 
 JSON_TYPE: Final[Header] = (b"content-type", b"application/json")
 BINARY_TYPE: Final[Header] = (b"content-type", b"application/octet-stream")
@@ -46,6 +47,7 @@ class Request:
     plan: "Plan"
     request_id: str
     aside: "Aside"
+    shelf: "Shelf"
     cache_status: str = ""
     """Value of the reply's Cache-Status; empty for an answer of a run of its own."""
 

@@ -4,6 +4,7 @@ What a head says is read once and kept with it (`InferPlan`), for the listener g
 compressed, and what takes long, go by way of a coroutine.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -18,7 +19,7 @@ from router.edge.rest.exchange import Direct, Request, Response, check_content_t
 from router.edge.rest.jsontext import parse
 from router.edge.rest.outcome import answer, fault, refusal
 from router.edge.rest.predict import compressed, predict, say_where_from, set_compressed
-from router.edge.rest.templates import Templates
+from router.edge.rest.templates import RequestTemplate
 from router.sharing import Share
 from serving.errors import DodonaError, InvalidRequest
 
@@ -29,7 +30,7 @@ _BINARY: Final = (
 
 
 class InferPlan:
-    """What the head of an infer request says, and the templates of the last request and answer with that head."""
+    """What the head of an infer request says, and the templates for such requests."""
 
     __slots__ = (
         "accepts",
@@ -55,7 +56,7 @@ class InferPlan:
         self.tenant = request.tenant
         self.packed = b"content-encoding" in head.headers
         self.accepts = accepted_encoding(head.headers.get(b"accept-encoding"))
-        self.templates = Templates()
+        self.templates = request.shelf.templates(self.model, self.version, self.json_size, head.length)
 
 
 def start_infer(request: Request) -> None:
@@ -67,7 +68,7 @@ def start_infer(request: Request) -> None:
     if plan.packed or _json_bytes(plan, exchange.body) >= LARGE:
         exchange.run(answer(_infer_in_steps, request))
         return
-    message, wanted = _decode(core, plan, exchange.body)
+    message, wanted, template = _decode(core, plan, exchange.body)
     dispatcher = core.dispatcher
     inference = inference_of(
         core,
@@ -75,14 +76,14 @@ def start_infer(request: Request) -> None:
         deadline=None if plan.timeout_s is None else exchange.opened_at + plan.timeout_s,
         request_id=request.request_id,
         traceparent=plan.traceparent,
-        on_reply=partial(_reply, request, plan, wanted),
+        on_reply=partial(_reply, request, plan, wanted, template),
         on_error=partial(_fail, request),
         tenant=plan.tenant,
     )
     share = inference.share
     if share is not None:
         heed(inference, request.cache_control)
-        inference.on_reply = partial(_reply_shared, request, plan, wanted, share)
+        inference.on_reply = partial(_reply_shared, request, share, inference.on_reply)
     exchange.on_cancel = partial(dispatcher.cancel, inference)
     dispatcher.submit(inference)
 
@@ -90,43 +91,45 @@ def start_infer(request: Request) -> None:
 infer_tensors = Direct(start_infer)
 
 
-def _decode(core: Core, plan: InferPlan, body: bytes) -> tuple[bytes, Wanted]:
+def _decode(core: Core, plan: InferPlan, body: bytes) -> tuple[bytes, Wanted, RequestTemplate | None]:
+    """The message, what is wanted of its answer, and the template of its kind."""
     limits = core.settings.limits
     max_bytes = limits.max_message_bytes
-    model, version, json_size = plan.model, plan.version, plan.json_size
+    model, version, json_size, templates = plan.model, plan.version, plan.json_size, plan.templates
+    made: RequestTemplate | None
     if json_size is None:
         document = parse(body, limits.max_json_depth)
-        known = plan.templates.json
-        message = None if known is None else known.message(document, max_bytes)
-        if known is not None and message is not None:
-            return message, known.wanted
+        found = templates.json(document)
+        if found is not None:
+            known, inputs = found
+            return known.message(inputs, max_bytes), known.wanted, known
         asked = asked_of(document, memoryview(b""), model, version)
-        plan.templates.keep_json(document, asked)
-        return asked.message(max_bytes), asked.wanted
+        made = templates.keep_json(document, asked)
+        return asked.message(max_bytes), asked.wanted, made
     if json_size == 0:
         signature = core.catalogue.described(model, version).signature
-        return raw_message_of(body, signature, model, version, max_bytes=max_bytes)
-    usual = plan.templates.binary
+        return *raw_message_of(body, signature, model, version, max_bytes=max_bytes), None
+    usual = templates.binary
     message = None if usual is None else usual.message(body, max_bytes)
     if usual is not None and message is not None:
-        return message, usual.wanted
+        return message, usual.wanted, usual
     text = json_part(body, json_size)
     asked = asked_of(parse(text, limits.max_json_depth), memoryview(body)[json_size:], model, version)
-    plan.templates.keep_binary(text, len(body), asked)
-    return asked.message(max_bytes), asked.wanted
+    made = templates.keep_binary(text, len(body), asked)
+    return asked.message(max_bytes), asked.wanted, made
 
 
-def _reply(request: Request, plan: InferPlan, wanted: Wanted, reply: bytes) -> None:
+def _reply(request: Request, plan: InferPlan, wanted: Wanted, template: RequestTemplate | None, reply: bytes) -> None:
     """Called by the Dispatcher, so it raises nothing."""
     try:
-        known = plan.templates.answer
-        raws = None if known is None else known.raws(reply, wanted)
+        known = None if template is None else template.answer
+        raws = None if known is None else known.raws(reply)
         if known is None or raws is None or known.textual >= LARGE or request.cache_status:
-            _reply_generally(request, plan, wanted, reply)
+            _reply_generally(request, plan, wanted, template, reply)
             return
         body, json_size = known.skeleton.filled(raws)
         if plan.accepts and len(body) >= LEAST_COMPRESSED:
-            _reply_generally(request, plan, wanted, reply)
+            _reply_generally(request, plan, wanted, template, reply)
             return
         request_id = request.request_id.encode()
         lines = _BINARY % (json_size, request_id) if known.skeleton.any_binary else _JSON % request_id
@@ -137,17 +140,20 @@ def _reply(request: Request, plan: InferPlan, wanted: Wanted, reply: bytes) -> N
         fault(request.exchange, request.request_id)
 
 
-def _reply_shared(request: Request, plan: InferPlan, wanted: Wanted, share: Share, reply: bytes) -> None:
+def _reply_shared(request: Request, share: Share, on_reply: Callable[[bytes], None], reply: bytes) -> None:
     request.cache_status = share.status
-    _reply(request, plan, wanted, reply)
+    on_reply(reply)
 
 
-def _reply_generally(request: Request, plan: InferPlan, wanted: Wanted, reply: bytes) -> None:
+def _reply_generally(
+    request: Request, plan: InferPlan, wanted: Wanted, template: RequestTemplate | None, reply: bytes
+) -> None:
     if len(reply) >= LARGE and textual_bytes(reply, wanted) >= LARGE:
         request.exchange.run(answer(partial(_respond_in_steps, reply, wanted), request))
         return
     response = response_of(reply, wanted)
-    plan.templates.keep_answer(reply, wanted)
+    if template is not None:
+        plan.templates.keep_answer(template, reply)
     say_where_from(request, response)
     if plan.accepts and len(response.body) >= LEAST_COMPRESSED:
         packed = compress_at_once(response.body, plan.accepts)
@@ -167,7 +173,7 @@ async def _infer_in_steps(request: Request) -> Response:
     assert plan is not None
     body = await request.body()
     if _json_bytes(plan, body) < LARGE:
-        message, wanted = _decode(request.core, plan, body)
+        message, wanted, _ = _decode(request.core, plan, body)
     else:
         limits = request.core.settings.limits
         sizes = {"max_depth": limits.max_json_depth, "max_bytes": limits.max_message_bytes}

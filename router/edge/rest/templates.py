@@ -16,7 +16,9 @@ from serving.wire import head
 
 LONGEST: Final = 2048
 """Bytes of what is compared; longer ones are not likely to come again."""
-_ATTEMPTS: Final = 16  # templates made with one head before it is given up
+_FORMS: Final = 16  # JSON forms of one model
+_SHELF: Final = 256
+_ATTEMPTS: Final = 16  # templates made in one form before it is given up
 _ATTEMPTS_LATER: Final = 64  # and one in so many after that
 _RAW_OUTPUT: Final = inference_pb2.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
 
@@ -24,7 +26,7 @@ _RAW_OUTPUT: Final = inference_pb2.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_
 class BinaryTemplate:
     """Requests whose JSON part, byte for byte, and length are those of an earlier one."""
 
-    __slots__ = ("_end", "_size", "_steps", "_text", "wanted")
+    __slots__ = ("_end", "_size", "_steps", "_text", "answer", "wanted")
 
     def __init__(self, text: bytes, size: int, asked: Asked) -> None:
         """`size` is the whole body's, of which `text` is the JSON part."""
@@ -32,6 +34,7 @@ class BinaryTemplate:
         self._size = size
         self._steps: list[tuple[bytes, int]] = []
         self.wanted = asked.wanted
+        self.answer: AnswerTemplate | None = None
         before = asked.head
         for raw in asked.raws:
             before += head(RAW_FIELD, len(raw))
@@ -59,31 +62,31 @@ class BinaryTemplate:
 
 
 class JsonTemplate:
-    """Requests whose JSON, but for the members `data`, is that of an earlier one."""
+    """Requests whose JSON, but for the members `data`, is that of an earlier one; `Templates` finds it by that."""
 
-    __slots__ = ("_head", "_tensors", "_text", "wanted")
+    __slots__ = ("_head", "_tensors", "answer", "wanted")
 
-    def __init__(self, text: bytes, inputs: list[dict[str, Any]], asked: Asked) -> None:
-        """`text` and `inputs` are `bare`'s."""
-        self._text = text
+    def __init__(self, inputs: list[dict[str, Any]], asked: Asked) -> None:
+        """`inputs` are `bare`'s."""
         self._head = asked.head
         self._tensors = [
             (tensor["datatype"], tensor["shape"], f"inputs[{index}]") for index, tensor in enumerate(inputs)
         ]
         self.wanted = asked.wanted
+        self.answer: AnswerTemplate | None = None
 
-    def message(self, document: Any, max_bytes: int) -> bytes | None:
-        """The message, or None if the request is another. Raises TooLarge, InvalidRequest (values that do not fit)."""
-        parted = bare(document)
-        if parted is None or parted[0] != self._text:
-            return None
+    def message(self, inputs: list[dict[str, Any]], max_bytes: int) -> bytes:
+        """The message of such a request. Raises TooLarge, InvalidRequest (values that do not fit)."""
         parts = [self._head]
-        for tensor, (datatype, shape, where) in zip(parted[1], self._tensors, strict=True):
+        for tensor, (datatype, shape, where) in zip(inputs, self._tensors, strict=True):
             raw = data_of(tensor, datatype, shape, where)
             parts += (head(RAW_FIELD, len(raw)), raw)
         message = b"".join(parts)
         check_message(len(message), max_bytes)
         return message
+
+
+RequestTemplate = BinaryTemplate | JsonTemplate
 
 
 def bare(document: Any) -> tuple[bytes, list[dict[str, Any]]] | None:
@@ -101,9 +104,9 @@ def bare(document: Any) -> tuple[bytes, list[dict[str, Any]]] | None:
 
 
 class AnswerTemplate:
-    """Replies whose bytes, but for the values, are those of an earlier one to somebody who wanted the same."""
+    """Replies whose bytes, but for the values, are those of an earlier one to a request of the same template."""
 
-    __slots__ = ("_cuts", "_size", "_wanted", "compared", "skeleton", "textual")
+    __slots__ = ("_cuts", "_size", "compared", "skeleton", "textual")
 
     def __init__(self, reply: bytes, wanted: Wanted) -> None:
         """Raises ValueError where the layout is another than the usual, which ends in the raw contents."""
@@ -116,7 +119,6 @@ class AnswerTemplate:
         if start < 0 or not reply.endswith(b"".join([part for pair in zip(heads, raws, strict=True) for part in pair])):
             raise ValueError("the raw contents are not the end")
         self._size = len(reply)
-        self._wanted = wanted
         self._cuts: list[tuple[int, bytes, int]] = []
         before = reply[:start]
         at = 0
@@ -132,9 +134,9 @@ class AnswerTemplate:
         self.textual = sum(len(raw) for raw, binary in zip(raws, self.skeleton.binary, strict=True) if not binary)
         """Bytes of the tensors that are to be written as JSON."""
 
-    def raws(self, reply: bytes, wanted: Wanted) -> list[memoryview] | None:
+    def raws(self, reply: bytes) -> list[memoryview] | None:
         """The raw bytes of each output, or None if the reply is another."""
-        if len(reply) != self._size or wanted is not self._wanted:
+        if len(reply) != self._size:
             return None
         raws = []
         view = memoryview(reply)
@@ -146,38 +148,66 @@ class AnswerTemplate:
 
 
 class Templates:
-    """Those of the last request and answer with one head. Where they do not fit time and again, as for a client that
+    """Those of the requests for one model in one form. Where they do not fit time and again, as for a client that
     numbers its requests in the JSON, making them is mostly left off."""
 
-    __slots__ = ("_in_vain", "answer", "binary", "json")
+    __slots__ = ("_in_vain", "_json", "binary")
 
     def __init__(self) -> None:
         self.binary: BinaryTemplate | None = None
-        self.json: JsonTemplate | None = None
-        self.answer: AnswerTemplate | None = None
+        self._json: dict[bytes, JsonTemplate] = {}
         self._in_vain = 0
 
     def _worth_it(self) -> bool:
         self._in_vain += 1
         return self._in_vain <= _ATTEMPTS or self._in_vain % _ATTEMPTS_LATER == 0
 
-    def keep_binary(self, text: bytes, size: int, asked: Asked) -> None:
-        if len(text) <= LONGEST and self._worth_it():
-            self.binary = BinaryTemplate(text, size, asked)
+    def keep_binary(self, text: bytes, size: int, asked: Asked) -> BinaryTemplate | None:
+        if len(text) > LONGEST or not self._worth_it():
+            return None
+        self.binary = BinaryTemplate(text, size, asked)
+        return self.binary
 
-    def keep_json(self, document: Any, asked: Asked) -> None:
-        if not self._worth_it():
-            return
-        parted = bare(document)
-        if parted is not None and len(parted[0]) <= LONGEST:
-            self.json = JsonTemplate(parted[0], document["inputs"], asked)
+    def json(self, document: Any) -> tuple[JsonTemplate, list[dict[str, Any]]] | None:
+        """The template that fits, with the tensors to fill in."""
+        parted = bare(document) if self._json else None
+        known = None if parted is None else self._json.get(parted[0])
+        return None if parted is None or known is None else (known, parted[1])
 
-    def keep_answer(self, reply: bytes, wanted: Wanted) -> None:
+    def keep_json(self, document: Any, asked: Asked) -> JsonTemplate | None:
+        parted = bare(document) if self._worth_it() else None
+        if parted is None or len(parted[0]) > LONGEST:
+            return None
+        if len(self._json) >= _FORMS:
+            self._json.clear()
+        made = self._json[parted[0]] = JsonTemplate(parted[1], asked)
+        return made
+
+    def keep_answer(self, template: RequestTemplate, reply: bytes) -> None:
         if not self._worth_it():
             return
         try:
-            known = AnswerTemplate(reply, wanted)
+            known = AnswerTemplate(reply, template.wanted)
         except ValueError:
             return
         if known.compared <= LONGEST:
-            self.answer = known
+            template.answer = known
+
+
+class Shelf:
+    """The templates of all models, apart from heads: proxies and tracing make every head different."""
+
+    __slots__ = ("_templates",)
+
+    def __init__(self) -> None:
+        self._templates: dict[tuple[str, str, int | None, int], Templates] = {}
+
+    def templates(self, model: str, version: str, json_size: int | None, size: int) -> Templates:
+        """For bodies of `size` bytes with a JSON part of `json_size`; None = all is JSON, of any size."""
+        key = (model, version, json_size, 0 if json_size is None else size)
+        known = self._templates.get(key)
+        if known is None:
+            if len(self._templates) >= _SHELF:
+                self._templates.clear()
+            known = self._templates[key] = Templates()
+        return known

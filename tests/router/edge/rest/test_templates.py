@@ -9,6 +9,8 @@ import numpy as np
 import orjson
 import pytest
 
+from router.edge.rest.decode import Asked, Wanted
+from router.edge.rest.templates import Shelf
 from tests.router.edge.rest.rig import Caller, FakeWorker, Job, make_core, model, tensor
 
 PATH = "/v2/models/m/infer"
@@ -38,12 +40,18 @@ def plan_of(caller: Caller) -> Any:
     return plans[0]
 
 
+def made_of(caller: Caller) -> Any:
+    """The one template of a JSON request."""
+    (template,) = plan_of(caller).templates._json.values()
+    return template
+
+
 def test_the_second_request_is_as_right_as_the_first() -> None:
     """JSON, the same form with other values: the message and the answer have these, and the template is used."""
 
     async def body(caller: Caller, worker: FakeWorker) -> None:
         first = await caller.post(PATH, document())
-        template = plan_of(caller).templates.json
+        template = made_of(caller)
         for number in (5, 6, 7):
             answer = await caller.post(PATH, document([number, 8], [9]))
             assert answer.json["outputs"][0]["data"] == [number, 8.0]
@@ -51,7 +59,7 @@ def test_the_second_request_is_as_right_as_the_first() -> None:
             assert worker.last is not None
             assert worker.last.array(0).tolist() == [[number, 8]]
             assert answer.headers.keys() == first.headers.keys()
-        assert plan_of(caller).templates.json is template
+        assert made_of(caller) is template
 
     served(body)
 
@@ -200,7 +208,7 @@ def test_a_client_that_numbers_its_requests_does_not_cost_more_and_more() -> Non
         for number in range(200):
             answer = await caller.post(PATH, document(id=f"{number:06}"))
             assert answer.json["id"] == f"{number:06}"
-            made.add(plan_of(caller).templates.json)
+            made |= set(map(id, plan_of(caller).templates._json.values()))
         assert len(made) < 30
 
     served(body)
@@ -217,3 +225,32 @@ def test_ids_that_are_unfit_are_made_anew_for_each_request() -> None:
         assert set(ids) == {"ab"}
 
     served(body)
+
+
+def test_heads_that_all_differ_share_templates() -> None:
+    """A proxy that numbers requests, or a trace id, costs the reading of the head and nothing more."""
+
+    async def body(caller: Caller, worker: FakeWorker) -> None:
+        for number in range(20):
+            answer = await caller.post(PATH, document([number, 8]), x_request_id=f"r-{number:04}")
+            assert answer.json["outputs"][0]["data"] == [number, 8.0]
+            assert answer.headers["x-request-id"] == f"r-{number:04}"
+        plans = [head.plan.infer for head in caller._front.heads._known.values()]
+        assert len(plans) == 20
+        assert len({id(plan.templates) for plan in plans}) == 1
+        assert len(plans[0].templates._json) == 1
+
+    served(body)
+
+
+def test_what_is_kept_is_bounded() -> None:
+    """Models, sizes and forms without end take the place of a few hundred."""
+    shelf = Shelf()
+    for number in range(1000):
+        templates = shelf.templates("m", str(number), 10, number)
+        assert len(shelf._templates) <= 256
+    for number in range(100_000):
+        bare = {"inputs": [{"name": f"x{number}", "data": [1], "datatype": "FP32", "shape": [1]}]}
+        templates.keep_json(bare, Asked(b"", [], Wanted()))
+        assert len(templates._json) <= 16
+    assert templates.keep_binary(b"x" * 5000, 6000, Asked(b"", [], Wanted())) is None
