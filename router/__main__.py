@@ -10,6 +10,7 @@ from router.settings import RouterSettings
 from serving import loop
 from serving.errors import ConfigurationError
 from serving.log import configure
+from serving.memory import keep_freed_buffers
 from serving.settings import validate
 
 
@@ -24,6 +25,7 @@ def main() -> int:
     except (OSError, ValueError, ConfigurationError) as error:
         sys.stderr.write(f"router: {error}\n")
         return 2
+    keep_freed_buffers()
     configure(settings.name, settings.log_level)
     try:
         loop.run(run(settings, arguments.status_fd))

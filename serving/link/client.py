@@ -13,6 +13,7 @@ from typing import Final, Protocol, cast
 
 from protos import link_pb2
 from serving.link.address import parse_address
+from serving.link.buffers import widen
 from serving.link.framing import DEFAULT_MAX_FRAME_BYTES, LinkError, encode
 from serving.link.receiving import Receiver
 
@@ -149,6 +150,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are like it, but do not inherit from it
+        widen(transport)
         self.write(link_pb2.Envelope(hello=self._peer.hello()))
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's name
