@@ -15,6 +15,7 @@ from typing import Any
 from router.settings import RouterSettings
 from serving.errors import ConfigurationError
 from serving.log import configure
+from serving.memory import keep_freed_buffers
 from serving.settings import validate
 
 
@@ -32,6 +33,7 @@ def main() -> int:
     except (OSError, ValueError, ConfigurationError) as error:
         sys.stderr.write(f"router: {error}\n")
         return 2
+    keep_freed_buffers()
     configure(settings.name, settings.log_level)
     return _exit_code(lambda: _several(settings, arguments) if settings.processes > 1 else _one(settings, arguments))
 

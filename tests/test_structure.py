@@ -17,6 +17,7 @@ ALLOWED = {
         "serving.errors",
         "serving.link",
         "serving.log",
+        "serving.memory",
         "serving.loop",
         "serving.metrics",
         "serving.policy.cost",

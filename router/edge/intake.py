@@ -16,11 +16,14 @@ from router.core import Core
 from router.edge.caching import CacheUser, heed
 from router.request import Inference
 from serving.errors import DodonaError, InvalidRequest
+from serving.wire import without_tail
 
 _ACCEPTABLE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _PREFIX = urandom(5).hex()
 _NUMBERS = count(1)
 _MAX_TENANT_CHARS = 128
+_LARGE_BYTES = 16 * 1024
+_RAW_INPUT_CONTENTS = 7
 
 
 def request_id_from(value: str | bytes | None) -> str:
@@ -48,7 +51,9 @@ def inference_of(
     Unavailable.
     """
     try:
-        routing = routing_pb2.Request.FromString(message)
+        # A parser keeps what it does not know, at the price of a copy: of large tensors, it is not shown them.
+        front = message if len(message) < _LARGE_BYTES else without_tail(message, _RAW_INPUT_CONTENTS)
+        routing = routing_pb2.Request.FromString(front)
     except DecodeError:
         raise InvalidRequest(
             "not a serialised inference.ModelInferRequest", field="request", remedy="check the client's protobuf"

@@ -13,6 +13,7 @@ from router.link.peers import Agent, Peers
 from router.replica import Replica
 from router.settings import Link
 from serving.link.address import parse_address
+from serving.link.buffers import widen
 from serving.link.framing import PROTOCOL_VERSION, FrameReader, LinkError, encode
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of it
         self._server.connections.add(self)
+        widen(transport)
         self._timer = asyncio.get_running_loop().call_later(_HELLO_TIMEOUT_S, self._no_hello)
 
     def data_received(self, received: bytes) -> None:

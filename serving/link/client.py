@@ -13,7 +13,9 @@ from typing import Final, Protocol, cast
 
 from protos import link_pb2
 from serving.link.address import parse_address
-from serving.link.framing import DEFAULT_MAX_FRAME_BYTES, FrameReader, LinkError, encode
+from serving.link.buffers import widen
+from serving.link.framing import DEFAULT_MAX_FRAME_BYTES, LinkError, encode
+from serving.link.receiving import Receiver
 
 _FIRST_DELAY_S: Final = 0.05
 _SILENT_BEATS: Final = 4
@@ -136,7 +138,7 @@ class LinkClient:
                 return f"the router said nothing for {patience_s:g} s{stalled}"
 
 
-class _Connection(asyncio.Protocol):
+class _Connection(asyncio.BufferedProtocol):
     def __init__(self, peer: Peer, max_frame_bytes: int) -> None:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.welcomed = False
@@ -144,7 +146,7 @@ class _Connection(asyncio.Protocol):
         self.heartbeat_interval_s = 0.0
         """As the router said in its Welcome; 0 before that."""
         self._peer = peer
-        self._frames = FrameReader(max_frame_bytes)
+        self._frames = Receiver(max_frame_bytes)
         self._transport: asyncio.Transport | None = None
 
     @property
@@ -154,11 +156,15 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are like it, but do not inherit from it
+        widen(transport)
         self.write(link_pb2.Envelope(hello=self._peer.hello()))
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's name
+        return self._frames.buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
         try:
-            for envelope, payload in self._frames.feed(data):
+            for envelope, payload in self._frames.filled(nbytes):
                 self.heard = True  # not at every byte: who stalls within a frame can say nothing else
                 self._frame(envelope, payload)
         except LinkError as error:

@@ -18,6 +18,9 @@ DEFAULT_MAX_FRAME_BYTES: Final = 256 * 1024 * 1024
 COLUMNS_BYTES: Final = 512
 """What one request may add to an envelope: numbers, its request id, its trace context."""
 
+LARGE_BYTES: Final = 64 * 1024
+"""From here on it is worth not to copy."""
+
 _HEAD: Final = Struct("<II")
 
 
@@ -30,6 +33,19 @@ def encode(envelope: link_pb2.Envelope, payloads: Sequence[bytes] = ()) -> list[
     head = envelope.SerializeToString()
     size = len(head) + 4 + sum(map(len, payloads))
     return [_HEAD.pack(size, len(head)) + head, *payloads]
+
+
+def pieces(payload: memoryview, sizes: Sequence[int]) -> list[bytes | memoryview]:
+    """As `cut`, but what is large stays a view, which keeps the whole frame alive."""
+    if sum(sizes) != len(payload):
+        raise LinkError(f"payload of {len(payload)} bytes, sizes add up to {sum(sizes)}")
+    parts: list[bytes | memoryview] = []
+    start = 0
+    for size in sizes:
+        part = payload[start : start + size]
+        parts.append(part if size >= LARGE_BYTES else bytes(part))
+        start += size
+    return parts
 
 
 def cut(payload: memoryview, sizes: Sequence[int]) -> list[bytes]:
@@ -96,6 +112,22 @@ class FrameReader:
         self._have = len(received) - used
         self._need = end - used
 
+    @property
+    def missing(self) -> int:
+        """Bytes that a frame which has begun still lacks; what it lacks of its head while that is incomplete."""
+        return self._need - self._have
+
+    def unfinished(self, frame: memoryview) -> int:
+        """Move the start of the unfinished frame into `frame`; returns how long it is."""
+        start = 0
+        for chunk in self._chunks:
+            frame[start : start + len(chunk)] = chunk
+            start += len(chunk)
+        self._chunks = []
+        self._have = 0
+        self._need = _HEAD.size
+        return start
+
     def _frame_size(self, received: bytes, start: int) -> int:
         """Bytes of the frame at `start`, head included; the head's own size while that is incomplete."""
         if len(received) - start < _HEAD.size:
@@ -106,6 +138,12 @@ class FrameReader:
         if head_size + 4 > size:
             raise LinkError(f"envelope of {head_size} bytes does not fit its frame of {size}")
         return int(size) + 4
+
+
+def whole(frame: memoryview) -> tuple[link_pb2.Envelope, memoryview]:
+    """A whole frame as envelope and payload. Raises LinkError."""
+    end = _HEAD.size + _HEAD.unpack_from(frame)[1]
+    return _parse(bytes(frame[_HEAD.size : end])), frame[end:]
 
 
 def _parse(head: bytes) -> link_pb2.Envelope:

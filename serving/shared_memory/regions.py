@@ -36,13 +36,15 @@ Stamp = tuple[int, int, int]
 class Region:
     """An open shared memory object; it is closed when the last span of it is gone."""
 
-    __slots__ = ("descriptor", "registration", "stamp")
+    __slots__ = ("descriptor", "entry", "registration", "stamp")
 
-    def __init__(self, registration: Registration, descriptor: int, stamp: Stamp) -> None:
+    def __init__(self, registration: Registration, descriptor: int, entry: str, stamp: Stamp) -> None:
         self.registration = registration
         self.descriptor = descriptor
+        self.entry = entry
+        """Path of the file that registered it."""
         self.stamp = stamp
-        """Of the file that registered it."""
+        """What that file was then."""
 
     def __del__(self) -> None:
         os.close(self.descriptor)
@@ -152,16 +154,16 @@ class Regions:
     def sweep(self) -> None:
         """Let go of regions that were unregistered: their memory is the system's again once no request uses them."""
         for name, region in list(self._open.items()):
-            if self._folder is None or _stamp(entry_of(self._folder, name)) != region.stamp:
+            if _stamp(region.entry) != region.stamp:
                 del self._open[name]
 
     def _region(self, folder: Path, name: str, field: str) -> Region:
-        path = entry_of(folder, name)
-        stamp = _stamp(path)
         region = self._open.get(name)
-        if region is not None and region.stamp == stamp:
+        if region is not None and _stamp(region.entry) == region.stamp:
             return region
         self._open.pop(name, None)
+        path = entry_of(folder, name)
+        stamp = _stamp(str(path))
         if stamp is None:
             if not folder.is_dir():
                 raise Unimplemented(_ELSEWHERE[0], field=field, remedy=_ELSEWHERE[1])
@@ -175,7 +177,7 @@ class Regions:
         except OSError:
             raise not_registered(name, field) from None
         try:
-            region = Region(registration, open_object(registration.key, self._memory), stamp)
+            region = Region(registration, open_object(registration.key, self._memory), str(path), stamp)
         except InvalidRequest as error:
             raise InvalidRequest(
                 error.message, field=field, remedy="unregister the region and register it anew"
@@ -194,7 +196,7 @@ NOWHERE: Final = Regions()
 """For requests that came over no link: shared memory is off."""
 
 
-def _stamp(path: Path) -> Stamp | None:
+def _stamp(path: str) -> Stamp | None:
     try:
         found = os.stat(path)
     except OSError:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.link.receiving import ALIGNMENT
 from serving.shared_memory.regions import Span
 from serving.spec import Signature, TensorSpec
 from serving.worker.request import DecodedRequest
@@ -57,7 +58,10 @@ class _Buffer:
     def __init__(self) -> None:
         self._kept = bytearray()
 
-    def join(self, parts: "Sequence[bytes | Span]") -> bytearray | memoryview:
+    def join(self, parts: "Sequence[bytes | memoryview | Span]") -> bytearray | memoryview:
+        first = parts[0]
+        if len(parts) == 1 and isinstance(first, memoryview) and not first.readonly and _aligned(first):
+            return first  # nobody else will use it: a run of a single request is not tried again
         size = sum(map(len, parts))
         if _REUSE_FROM_BYTES <= size <= _KEEP_AT_MOST_BYTES:
             if len(self._kept) < size:
@@ -77,6 +81,11 @@ class _Buffer:
                 view[start:end] = part
             start = end
         return view[:size]
+
+
+def _aligned(view: memoryview) -> bool:
+    start: int = np.frombuffer(view, np.uint8).__array_interface__["data"][0]
+    return start % ALIGNMENT == 0
 
 
 def zeros(tensor: TensorSpec, rows: int, *, batched: bool) -> Array:

@@ -14,21 +14,23 @@ from google.protobuf.message import DecodeError
 
 from protos import inference_pb2
 from serving.errors import InvalidRequest
+from serving.link.framing import LARGE_BYTES
 from serving.shared_memory.regions import NOWHERE, Regions, Span
 from serving.spec import NUMPY_DTYPES, Signature
 from serving.tensors import dtype_of, from_contents, from_raw, shape_matches, to_raw
-from serving.wire import field_bytes
+from serving.wire import field_bytes, tail_of
 from serving.worker.fronts import Fronts
 from serving.worker.request import DecodedRequest, Part, WantedOutput
 from serving.worker.values import check_values, needs_check
 from serving.worker.wanted import wanted_outputs
 
 _RESPONSE_ID: Final = 3
+_RAW_INPUT_CONTENTS: Final = 7
 # An empty tensor takes no bytes whatever its other extents, so nothing else bounds them.
 _MAX_EMPTY_EXTENTS: Final = 2**31
 
 _Input = inference_pb2.ModelInferRequest.InferInputTensor
-_Content = bytes | Span | None
+_Content = bytes | memoryview | Span | None
 
 
 class Decoder:
@@ -50,7 +52,7 @@ class Decoder:
         plain = self._fixed and all(tensor.datatype != "BYTES" for tensor in signature.inputs)
         self._fronts = Fronts(signature) if plain and signature.inputs else None
 
-    def decode(self, message: bytes, regions: Regions = NOWHERE) -> DecodedRequest:
+    def decode(self, message: bytes | memoryview, regions: Regions = NOWHERE) -> DecodedRequest:
         """`message` is a serialised ModelInferRequest, `regions` the shared memory it may name. Raises InvalidRequest,
         RegionNotFound, Unimplemented."""
         fronts = self._fronts
@@ -65,9 +67,12 @@ class Decoder:
             self._check_parts(request)
         return request
 
-    def _parse(self, message: bytes, regions: Regions) -> DecodedRequest:
+    def _parse(self, message: bytes | memoryview, regions: Regions) -> DecodedRequest:
+        # Large tensors are not shown to the parser, which would copy them twice.
+        end, bounds = tail_of(message, _RAW_INPUT_CONTENTS) if len(message) >= LARGE_BYTES else (len(message), [])
+        raws: Sequence[bytes | memoryview] = [memoryview(message)[start:stop] for start, stop in bounds]
         try:
-            request = inference_pb2.ModelInferRequest.FromString(message)
+            request = inference_pb2.ModelInferRequest.FromString(bytes(message[:end]))
         except DecodeError:
             raise InvalidRequest(
                 "the message is not a ModelInferRequest, or a text in it is not UTF-8",
@@ -75,7 +80,7 @@ class Decoder:
             ) from None
         tensors = list(request.inputs)
         places = self._match(tensors)
-        contents = self._contents(request, tensors, regions)
+        contents = self._contents(raws or request.raw_input_contents, tensors, regions)
         parts: list[Part] = [b""] * len(places)
         shapes: list[tuple[int, ...]] = [()] * len(places)
         for index, (place, tensor) in enumerate(zip(places, tensors, strict=True)):
@@ -121,10 +126,9 @@ class Decoder:
         return places
 
     def _contents(
-        self, request: inference_pb2.ModelInferRequest, tensors: Sequence[_Input], regions: Regions
+        self, raws: Sequence[bytes | memoryview], tensors: Sequence[_Input], regions: Regions
     ) -> "list[_Content]":
         """What each input's elements are in; the raw contents are those of the inputs that are not in shared memory."""
-        raws = request.raw_input_contents
         contents: list[_Content] = [None] * len(tensors)
         sent = 0
         for index, tensor in enumerate(tensors):
@@ -192,8 +196,8 @@ class Decoder:
             raw = raw.read()  # what is checked must be what is run
         field = f"inputs[{index}]" if raw is None else f"raw_input_contents[{index}]"
         if raw is None or spec.datatype == "BYTES":
-            array = from_contents(tensor, field) if raw is None else from_raw(raw, "BYTES", tensor.shape, field)
-            part = array if spec.datatype == "BYTES" else to_raw(array)
+            array = from_contents(tensor, field) if raw is None else from_raw(bytes(raw), "BYTES", tensor.shape, field)
+            part: Part = array if spec.datatype == "BYTES" else to_raw(array)
         else:
             needed = prod(tensor.shape) * NUMPY_DTYPES[spec.datatype].itemsize
             if len(raw) != needed:

@@ -47,14 +47,15 @@ class Fronts:
             self._cuts.append((start, position or None))
         self._fronts: dict[bytes, DecodedRequest] = {}
 
-    def find(self, message: bytes) -> DecodedRequest | None:
+    def find(self, message: bytes | memoryview) -> DecodedRequest | None:
         if not self._size + 2 < len(message) <= self._longest:
             return None
-        start, end = _id_at(message)
-        known = self._fronts.get(message[:start] + message[end : -self._size])
+        front = bytes(message[: -self._size])
+        start, end = _id_at(front)
+        known = self._fronts.get(front[:start] + front[end:])
         if known is None or not self._has_heads(message):
             return None
-        id_field = message[start:end]
+        id_field = front[start:end]
         if not id_field.isascii():
             return None
         return DecodedRequest(
@@ -66,12 +67,13 @@ class Fronts:
             explain=known.explain,
         )
 
-    def keep(self, message: bytes, request: DecodedRequest) -> None:
+    def keep(self, message: bytes | memoryview, request: DecodedRequest) -> None:
         """Remember the front of a valid one-row request, where the rule above allows it."""
         if not self._size + 2 < len(message) <= self._longest or not self._has_heads(message):
             return
-        start, end = _id_at(message)
-        front = message[:start] + message[end : -self._size]
+        whole_front = bytes(message[: -self._size])
+        start, end = _id_at(whole_front)
+        front = whole_front[:start] + whole_front[end:]
         try:
             parsed = inference_pb2.ModelInferRequest.FromString(front)
         except DecodeError:
@@ -84,7 +86,7 @@ class Fronts:
             rows=1, parts=(), shapes=None, id_field=b"", outputs=request.outputs, explain=request.explain
         )
 
-    def _has_heads(self, message: bytes) -> bool:
+    def _has_heads(self, message: bytes | memoryview) -> bool:
         for start, end, expected in self._heads:  # noqa: SIM110 - a loop costs a third of all()
             if message[start:end] != expected:
                 return False

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from protos import link_pb2
 from serving.errors import DodonaError, InternalError, TooLarge, Unavailable, above_limit
-from serving.link.framing import COLUMNS_BYTES, DEFAULT_MAX_FRAME_BYTES, PROTOCOL_VERSION, LinkError, cut, portions
+from serving.link.framing import COLUMNS_BYTES, DEFAULT_MAX_FRAME_BYTES, PROTOCOL_VERSION, LinkError, pieces, portions
 from serving.link.words import failure_of
 from serving.policy.credit import window_rows
 from serving.shared_memory.regions import Regions
@@ -145,7 +145,7 @@ class WorkerLink:
         for number, handle, message, timeout_us, priority, request_id, tenant, weight in zip(
             ids,
             work.handles,
-            cut(payload, work.sizes),
+            pieces(payload, work.sizes),
             work.timeout_us,
             priorities,
             request_ids,

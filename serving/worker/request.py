@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from serving.shared_memory.regions import Span
 
-# An input of one request: raw row-major little-endian bytes where elements have a fixed size, or where in shared memory
-# they stand; else an object array.
-Part = bytes | Span | NDArray[np.object_]
+# An input of one request: where elements have a fixed size raw row-major little-endian bytes, a view of them, or where
+# in shared memory they stand; else an object array.
+Part = bytes | memoryview | Span | NDArray[np.object_]
 Shapes = tuple[tuple[int, ...], ...]
 
 

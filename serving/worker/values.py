@@ -21,12 +21,12 @@ def needs_check(spec: TensorSpec, text: bool) -> bool:
 
 def check_values(part: Part, spec: TensorSpec, shape: Sequence[int], field: str, *, text: bool) -> None:
     """Raises InvalidRequest naming the element: NaN where refused, BOOL other than 0 and 1, text that is not UTF-8."""
-    if not isinstance(part, bytes):
+    if not isinstance(part, bytes | memoryview):
         if text and not isinstance(part, Span):
             _check_text(part, spec, shape, field)
         return
     if spec.datatype == "BOOL":
-        if part.strip(b"\x00\x01"):
+        if bytes(part).strip(b"\x00\x01"):
             _refuse_bool(part, shape, field)
         return
     nan = _is_nan(part, spec)
@@ -39,7 +39,7 @@ def check_values(part: Part, spec: TensorSpec, shape: Sequence[int], field: str,
         )
 
 
-def _is_nan(part: bytes, spec: TensorSpec) -> NDArray[np.bool_]:
+def _is_nan(part: bytes | memoryview, spec: TensorSpec) -> NDArray[np.bool_]:
     values = np.frombuffer(part, spec.dtype)
     if spec.datatype == "BF16":
         return (values & 0x7FFF) > 0x7F80
@@ -47,7 +47,7 @@ def _is_nan(part: bytes, spec: TensorSpec) -> NDArray[np.bool_]:
     return nan
 
 
-def _refuse_bool(part: bytes, shape: Sequence[int], field: str) -> None:
+def _refuse_bool(part: bytes | memoryview, shape: Sequence[int], field: str) -> None:
     values = np.frombuffer(part, np.uint8)
     place = int(np.argmax(values > 1))
     if values[place] > 1:

@@ -1,5 +1,8 @@
 """Shared memory where processes come and go."""
 
+import asyncio
+import json
+import sys
 import time
 from pathlib import Path
 
@@ -7,12 +10,14 @@ import numpy as np
 import psutil
 import pytest
 import tritonclient.grpc as grpc
+import tritonclient.grpc.aio as grpc_aio
 import tritonclient.utils.shared_memory as shm
 from tritonclient.utils import InferenceServerException
 
 from dodona.cluster import SyncCluster, running
 from dodona.config import ClusterSettings
-from router.settings import RouterSettings, SharedMemory
+from router.process import Router
+from router.settings import Link, RouterSettings, SharedMemory
 from serving.agent.settings import Supervise
 from tests.conformance.shared_memory import objects
 from tests.integration.up import pack_echo
@@ -93,3 +98,57 @@ def test_switched_off(tmp_path: Path) -> None:
             with pytest.raises(InferenceServerException, match=r"router\.shared_memory\.enabled: true") as refused:
                 ask()
             assert refused.value.status() == "StatusCode.UNIMPLEMENTED"
+
+
+def test_two_routers_one_registration(tmp_path: Path) -> None:
+    """A region that is registered at one router is there at the other at once, for a worker that serves both, and a
+    router that stops takes nothing from the one that stays."""
+    pack_echo(tmp_path / "models", "echo")
+    asyncio.run(_two_routers(tmp_path))
+
+
+async def _two_routers(folder: Path) -> None:
+    routers = [
+        Router(
+            RouterSettings(
+                name=name, grpc_port=0, http_port=0, metrics_port=0, link=Link(address=f"unix:{folder}/{name}.sock")
+            )
+        )
+        for name in ("a", "b")
+    ]
+    for router in routers:
+        await router.start()
+    settings = {
+        "name": "echo-1",
+        "framework": "echo",
+        "routers": [router.core.listeners["link"] for router in routers],
+        "models": [{"name": "echo", "version": "1", "model_folder": str(folder / "models" / "echo")}],
+    }
+    (folder / "worker.json").write_text(json.dumps(settings))
+    command = [sys.executable, "-P", "-m", "serving.worker", "--settings", str(folder / "worker.json")]
+    worker = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+    first, second = (grpc_aio.InferenceServerClient(router.core.listeners["grpc"]) for router in routers)
+    try:
+        async with asyncio.timeout(60):
+            while not all(router.core.catalogue.is_ready("echo") for router in routers):
+                await asyncio.sleep(0.01)
+        with objects(r=X.nbytes) as regions:
+            key, handle = regions["r"]
+            shm.set_shared_memory_region(handle, [X])
+            await first.register_system_shared_memory("r", key, X.nbytes)
+            one = grpc.InferInput("x", [1, 2], "FP32").set_shared_memory("r", X.nbytes)
+            np.testing.assert_array_equal((await second.infer("echo", [one])).as_numpy("x"), X)
+            with pytest.raises(InferenceServerException, match="'r' is already registered"):
+                await second.register_system_shared_memory("r", key, X.nbytes)
+            await first.close()
+            await routers[0].drain()
+            np.testing.assert_array_equal((await second.infer("echo", [one])).as_numpy("x"), X)
+            await second.unregister_system_shared_memory()
+            with pytest.raises(InferenceServerException, match="no shared memory region 'r' is registered"):
+                await second.infer("echo", [one])
+    finally:
+        worker.terminate()
+        await worker.wait()
+        await second.close()
+        await routers[1].drain()
+    assert not Path(routers[1].core.shared_memory.folder).exists()

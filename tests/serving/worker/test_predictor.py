@@ -141,3 +141,36 @@ def test_close_closes_the_runtime() -> None:
     runtime = FakeRuntime()
     predictor(runtime).close()
     assert runtime.closed == 1
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("copied", [False, True])
+def test_large_requests_are_views_of_what_was_received(count: int, copied: bool) -> None:
+    """As bytes or as a view of a frame, of one row (the short cut) or several, first or repeated, with a neighbour or
+    alone: the answers are those of small ones."""
+    signature = Signature((TensorSpec("x", "FP32", (50_000,)),), ROW.outputs)
+    recipe = predictor(FakeRuntime(), signature)
+    answers = []
+    for start in (0, 7, 9):
+        message = request({"x": rows(count, 50_000, start=start)}, request_id=str(start)).SerializeToString()
+        decoded = recipe.decode(message if copied else memoryview(bytearray(message)))
+        assert isinstance(decoded.parts[0], memoryview) or copied
+        answers.append(recipe.run([decoded]).responses[0])
+        answers += recipe.run([decoded, decoded]).responses
+    values = [np.frombuffer(parse(answer).raw_output_contents[0], np.float32)[0] for answer in answers]
+    assert values == [0, 0, 0, 14, 14, 14, 18, 18, 18]
+    assert [parse(answer).id for answer in answers[::3]] == ["0", "7", "9"]
+
+
+@pytest.mark.parametrize(("datatype", "bad"), [("BOOL", b"\x02"), ("FP32", np.float32("nan").tobytes())])
+def test_values_of_large_requests_are_checked(datatype: str, bad: bytes) -> None:
+    """A view is looked at as bytes are, in the short cut too."""
+    tensor = TensorSpec("x", datatype, (300_000,), allow_nan=False)
+    recipe = predictor(FakeRuntime(), Signature((tensor,), ROW.outputs))
+    made = request({"x": np.zeros((1, 300_000), tensor.dtype)})
+    good = made.SerializeToString()
+    made.raw_input_contents[0] = made.raw_input_contents[0][: -len(bad)] + bad
+    for _ in range(2):
+        with pytest.raises(InvalidRequest, match=r"NaN|byte 2"):
+            recipe.decode(memoryview(bytearray(made.SerializeToString())))
+        recipe.decode(memoryview(bytearray(good)))
