@@ -22,8 +22,8 @@ _LAST_WORDS_S: Final = 1.0
 
 
 class Life:
-    """`answer(life, word)` answers what the process asks about all of them; `changed` is called when it has started or
-    its readiness changed."""
+    """`answer(life, word)` answers what the process asks about all of them; `changed` is called when it has started, is
+    told to go, or its readiness changed."""
 
     def __init__(
         self,
@@ -37,6 +37,8 @@ class Life:
         self.listeners: Mapping[str, str] = {}
         """Empty until it listens."""
         self.ready = False
+        self.leaving = False
+        """Was told to drain."""
         self.figures = Figures()
         """The last that are known."""
 
@@ -55,6 +57,7 @@ class Life:
             await self._channel.open(ours)
             told = {"settings": plain(settings), "number": number, "replaces": replaces}
             self._channel.tell(Word.SETTINGS, orjson.dumps(told))
+            self._changed(self)  # it must know of the others before it answers its first caller
             # A session of its own: Ctrl-C in the terminal is for the parent, which ends its processes in order.
             self._process = await asyncio.create_subprocess_exec(
                 *COMMAND,
@@ -75,6 +78,8 @@ class Life:
 
     def terminate(self) -> None:
         """Drain."""
+        self.leaving = True
+        self._changed(self)
         self._signal(lambda process: process.terminate())
 
     def kill(self) -> None:

@@ -73,6 +73,7 @@ class Member:
         self._channel.close()
 
     def started(self) -> None:
+        self._say_ready()  # first, so that a start never makes the whole look unready
         self._channel.tell(Word.STARTED, orjson.dumps(self._core.listeners))
 
     async def served_as_elsewhere(self) -> None:
@@ -132,11 +133,14 @@ class Member:
 
     async def _tell_readiness(self) -> None:
         while True:
-            ready = self._core.ready_itself
-            if ready != self._told_ready:
-                self._told_ready = ready
-                self._channel.tell(Word.READY, b"1" if ready else b"0")
+            self._say_ready()
             await asyncio.sleep(_READY_EVERY_S)
+
+    def _say_ready(self) -> None:
+        ready = self._core.ready_itself
+        if ready != self._told_ready:
+            self._told_ready = ready
+            self._channel.tell(Word.READY, b"1" if ready else b"0")
 
 
 def _missing(own: Served, others: Sequence[bytes]) -> list[str]:

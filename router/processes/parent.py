@@ -77,9 +77,9 @@ class Parent:
 
     async def figures(self) -> Figures:
         """Of the router as a whole, with what its ended processes had counted."""
-        lives = self._living()
-        await asyncio.gather(*(life.look() for life in lives))
-        figures = self._buried.with_living([*(life.figures for life in lives), read(self._registry)])
+        await asyncio.gather(*(life.look() for life in self._living()))
+        # Who has ended meanwhile is buried, and would count twice.
+        figures = self._buried.with_living([*(life.figures for life in self._living()), read(self._registry)])
         add_balance(figures, {str(number): life.figures for number, life in enumerate(self._lives) if life})
         return figures
 
@@ -145,7 +145,8 @@ class Parent:
     def _changed(self) -> None:
         if all(self._started(number) for number in range(len(self._lives))):
             self._complete.set()
-        listening = [life for life in self._living() if life.started]
+        # One that drains takes no new connection: how it is says nothing of those that do.
+        listening = [life for life in self._living() if life.started and not life.leaving]
         for life in self._living():
             others = all(other.ready for other in listening if other is not life)
             life.others_ready(self._complete.is_set() and others)

@@ -285,8 +285,8 @@ def test_each_process_gets_its_share_of_a_worker(up, many, few, least):
 
 
 def test_processes_are_replaced_one_by_one(up):
-    """SIGHUP replaces both processes under load: the ports never close, every call is answered, and what was counted
-    stays counted exactly."""
+    """SIGHUP replaces both processes under load: the ports never close, the router stays ready, every call is answered,
+    and what was counted stays counted exactly."""
     before = {process.pid for process in processes(up)}
     counted = figure(up, "dodona_requests_total")
     stop = threading.Event()
@@ -295,8 +295,11 @@ def test_processes_are_replaced_one_by_one(up):
 
     def knock() -> None:
         while not stop.is_set():
-            refused.extend([] if ready(up) else [OSError()])
-            time.sleep(0.01)
+            try:
+                with urllib.request.urlopen(f"http://{address(up, 'http')}/v2/health/ready", timeout=5):
+                    time.sleep(0.01)
+            except OSError as error:
+                refused.append(error)
 
     callers = [partial(grpc_caller, up, number, stop, answers[number]) for number in range(4)]
     with running(stop, *callers, knock):
@@ -304,7 +307,8 @@ def test_processes_are_replaced_one_by_one(up):
         parent(up).send_signal(signal.SIGHUP)
         until(lambda: len(now := {process.pid for process in processes(up)}) == 2 and not now & before)
         until(lambda: figure(up, "dodona_router_processes") == 2)
-    assert len(refused) <= 1
+    # A connection that a process was given just before it leaves is reset, or told that it drains: one each at most.
+    assert len(refused) <= 2
     assert figure(up, "dodona_requests_total") == counted + sum(map(len, answers))
 
 
