@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +113,27 @@ def test_files_that_are_no_golden_examples_are_refused(tmp_path: Path) -> None:
     pq.write_table(wrong.drop_columns(["input.x"]).replace_schema_metadata(metadata), path)
     with pytest.raises(BundleError, match=r"column input\.x"):
         read_golden(tmp_path)
+    strange = pa.table({"input.x": [[None, 1.0], [1.0, 1.0]], "output.y": [[0.0], [0.0]]})
+    pq.write_table(strange.replace_schema_metadata(metadata), path)
+    with pytest.raises(BundleError, match=r"column input\.x"):
+        read_golden(tmp_path)
+    strange = pa.table({"input.x": [["a", "b"], ["c", "d"]], "output.y": [[0.0], [0.0]]})
+    pq.write_table(strange.replace_schema_metadata(metadata), path)
+    with pytest.raises(BundleError, match=r"column input\.x"):
+        read_golden(tmp_path)
+
+
+def test_reading_brings_no_pandas(tmp_path: Path) -> None:
+    """Every worker reads examples; pandas would stay with it for good, 25 MB of it."""
+    inputs = {
+        "x": np.ones((3, 2), np.float32),
+        "b": np.array([True, False, True]),
+        "t": np.array([b"a", b"", b"c"], "O"),
+    }
+    write_golden(tmp_path / "golden.parquet", Golden(inputs, {"y": np.arange(3)}))
+    code = (
+        "import sys, pathlib; from serving.bundle.golden import read_golden;"
+        " golden = read_golden(pathlib.Path(sys.argv[1])); print(golden.rows, 'pandas' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["3", "False"]
