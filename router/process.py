@@ -26,6 +26,9 @@ from router.settings import RouterSettings
 
 log = logging.getLogger(__name__)
 
+# Peers that lost a router dial it again within 2 s; those of a machine that starts take a little longer.
+_KNOWN_AFTER_S = 5.0
+
 
 def front_of(settings: RouterSettings, table: Methods, metrics: RouterMetrics) -> Front:
     """The gRPC server of `router.front`; what it counts is exported."""
@@ -52,6 +55,7 @@ class Router:
         # Not loop.time: uvloop's is the time of the current turn in whole milliseconds, too coarse to measure with.
         # Both read CLOCK_MONOTONIC, so deadlines of one can be compared with the other.
         self.core = compose(settings, clock=monotonic, call_at=loop.call_at)
+        self.core.catalogue.complete = False
         self._settings = settings
         self._front = front_of(settings, methods(self.core), self.core.metrics)
         self._rest = RestFront(
@@ -76,7 +80,12 @@ class Router:
             listeners["http"] = await self._rest.start()
         with _naming("grpc_port", settings.grpc_port):
             listeners["grpc"] = await self._front.start()
+        asyncio.get_running_loop().call_later(_KNOWN_AFTER_S, self._know)
         log.info("router listens", extra={"listeners": dict(listeners), "front": self._settings.front})
+
+    def _know(self) -> None:
+        """Whoever was to dial has had the time."""
+        self.core.catalogue.complete = True
 
     def _serve_metrics(self) -> str:
         registry = self.core.metrics.metrics.registry()
