@@ -53,8 +53,9 @@ interop: $(STAMP) ## foreign gRPC clients, and Envoy, against our fronts (instal
 	@$(BIN)/python -m pytest -o python_files='interop_*.py' tests/interop
 
 EXAMPLES ?= 100000
-fuzz: $(STAMP) ## EXAMPLES=1000000 random frame sequences against python-hyper's h2
+fuzz: $(STAMP) ## EXAMPLES=1000000 random frame sequences against python-hyper's h2, and as many damaged messages
 	@$(BIN)/python -m tests.router.http2.fuzz --examples $(EXAMPLES)
+	@$(BIN)/python -m tests.fuzz_messages --examples $(EXAMPLES)
 
 REQUESTS ?= 500000
 soak: $(STAMP) ## REQUESTS=10000000 checked answers in bad company, memory watched

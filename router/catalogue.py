@@ -4,7 +4,8 @@ State changes are plain synchronous methods (`announce`, `leave`, `set_index`); 
 of resolved names, so that the hot path is one dictionary look-up.
 
 A version is known while a worker serves it or an agent wants it. A pool without replicas stays as long as an agent
-says that its version is on its way (its requests wait), or while no agent is connected to say otherwise.
+says that its version is on its way (its requests wait), or while no agent is connected to say otherwise. A router that
+has just started knows nothing because nobody has dialled it yet; until then (`complete`) nothing is called unknown.
 """
 
 from collections.abc import Iterable, Mapping
@@ -46,6 +47,8 @@ class Catalogue:
         self._entries: dict[str, list[IndexEntry]] = {}
         """Model name -> what all agents say of it."""
         self._resolved: dict[tuple[str, str], Pool] = {}
+        self.complete = True
+        """False while peers may still be on their way to a router that has just started."""
 
     # What edges ask.
 
@@ -129,6 +132,7 @@ class Catalogue:
         return self.announce(replica, ())
 
     def set_index(self, agent: str, index: link_pb2.Index) -> None:
+        self.complete = True
         self._indexes[agent] = [
             IndexEntry(
                 entry.name,
@@ -222,6 +226,11 @@ class Catalogue:
                     f"model {name} version {entry.version or 'any'} is {entry.state.value.lower()}: {entry.reason}",
                     remedy="`dodona models` shows the state of every model",
                 )
+        if not self.complete:
+            return Unavailable(
+                f"model {name!r} version {version or 'any'} is not known yet: this router has just started",
+                remedy="try again in a moment, or another router",
+            )
         if not entries and name not in self._pools:
             return ModelNotFound(f"unknown model {name!r}", field="model_name", remedy=self._names())
         known = ", ".join(self.versions(name)) or "none"

@@ -27,6 +27,9 @@ from router.settings import RouterSettings
 
 log = logging.getLogger(__name__)
 
+# Peers that lost a router dial it again within 2 s; those of a machine that starts take a little longer.
+_KNOWN_AFTER_S = 5.0
+
 
 def front_of(settings: RouterSettings, table: Methods, metrics: RouterMetrics, *, reuse_port: bool = False) -> Front:
     """The gRPC server of `router.front`; what it counts is exported."""
@@ -58,6 +61,7 @@ class Router:
         # Not loop.time: uvloop's is the time of the current turn in whole milliseconds, too coarse to measure with.
         # Both read CLOCK_MONOTONIC, so deadlines of one can be compared with the other.
         self.core = compose(settings, clock=monotonic, call_at=loop.call_at)
+        self.core.catalogue.complete = False
         self._settings = settings
         self._membership = membership
         self._member: Member | None = None
@@ -95,7 +99,12 @@ class Router:
             listeners["grpc"] = await self._front.start()
         if self._member is not None:
             self._member.started()
+        asyncio.get_running_loop().call_later(_KNOWN_AFTER_S, self._know)
         log.info("router listens", extra={"listeners": dict(listeners), "front": self._settings.front})
+
+    def _know(self) -> None:
+        """Whoever was to dial has had the time."""
+        self.core.catalogue.complete = True
 
     async def _join(self, membership: Membership, stop: Callable[[], None]) -> None:
         member = self._member = Member(self.core, self._registry, stop)

@@ -80,6 +80,25 @@ def test_decisions_are_pure(place: str) -> None:
         assert not shell, f"{path.relative_to(ROOT)} imports {sorted(shell)}"
 
 
+def test_a_clock_that_is_set_moves_no_deadline() -> None:
+    """Router and workers measure with CLOCK_MONOTONIC; the time of day is read only to be shown or to age files."""
+    shown = {
+        "router/statistics.py",
+        "serving/bundle/aside.py",
+        "serving/bundle/pack.py",
+        "serving/bundle/repository.py",
+    }
+    wall = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
+    for package in ("router", "serving"):
+        for path in modules(package):
+            text = path.read_text()
+            if "time" not in text and "date" not in text:
+                continue
+            names = {ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
+            read = (names | imported(path)) & wall
+            assert not read or str(path.relative_to(ROOT)) in shown, f"{path.relative_to(ROOT)} reads {sorted(read)}"
+
+
 def test_frameworks_are_imported_only_where_they_are_loaded() -> None:
     """A module-level import of a framework would make every process carry it."""
     heavy = {"onnxruntime", "xgboost", "sklearn", "skl2onnx", "onnx", "torch", "tensorflow", "pandas", "tritonclient"}

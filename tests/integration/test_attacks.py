@@ -10,8 +10,8 @@ from loadtests.attack_kinds import ATTACKS
 from loadtests.attacks import cluster_settings, withstand
 
 SECONDS = 0.15
-# Of the caller's median. Wide, because the attacker takes its share of a machine that may be busy already: what this
-# finds is a server that stands still. `python -m loadtests.attacks` has the figures.
+# Of the caller's median. Wide, because the attacker takes its share of a machine that may be busy: what this finds
+# is a server that stands still. `python -m loadtests.attacks` has the figures.
 MOST_TIMES = 20
 SLACK_MS = 1000.0
 

@@ -43,6 +43,24 @@ def test_label_stable_of_model_yaml_decides() -> None:
         cluster.core.catalogue.pool("m", "stable")
 
 
+def test_a_router_that_has_just_started_calls_nothing_unknown() -> None:
+    """Its workers may still dial: callers are to come back or go elsewhere, until an agent says what there is."""
+    cluster = Cluster()
+    catalogue = cluster.core.catalogue
+    catalogue.complete = False
+    for name, version in (("m", ""), ("m", "2")):
+        with pytest.raises(Unavailable, match="this router has just started"):
+            catalogue.pool(name, version)
+    assert not catalogue.is_ready("m")
+    Worker(cluster, "w1").serve(model(version="1"))
+    assert catalogue.pool("m").spec.version == "1"
+    with pytest.raises(Unavailable, match="this router has just started"):
+        catalogue.pool("m", "2")
+    cluster.agent(entry("1", READY))
+    with pytest.raises(ModelNotFound):
+        catalogue.pool("m", "2")
+
+
 def test_unknown_names_get_the_known_ones() -> None:
     """The error helps to find the right name."""
     cluster = Cluster()
