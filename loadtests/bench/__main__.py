@@ -21,10 +21,12 @@ from typing import TypeVar
 from rich.markup import escape
 
 from examples.progress import console, step
+from loadtests import perf_analyzer
 from loadtests.bench import envoy, machine, pages, profile, report, versus
 from loadtests.bench.contest import Entrant, Plan, round_of
 from loadtests.bench.openloop import CAPACITY, REFERENCE_SHARE
 from loadtests.bench.trial import prepared
+from loadtests.bench.versus import settings_of
 from loadtests.bench.workloads import WORKLOADS, Case, cases
 from loadtests.h2load import command
 from loadtests.peers import PEERS, dodona, running
@@ -90,9 +92,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Asked to end, it must still stop the servers that it has started, as it does on Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
+        # What is missing is said before an hour has been spent on the rest.
         command()
+        settings_of(asked.against)
+        if asked.perf_analyzer:
+            perf_analyzer.unpacked(perf_analyzer.CACHE)
         return bench(asked, chosen, f"python -m loadtests.bench {shlex.join(words)}".strip())
-    except (FileNotFoundError, NotInstalled, RuntimeError, DodonaError) as error:
+    except (FileNotFoundError, NotInstalled, RuntimeError, ValueError, DodonaError) as error:
         console.print(f"[red]{error}[/]", highlight=False, soft_wrap=True)
         return 1
 
@@ -144,7 +150,7 @@ def bench(asked: argparse.Namespace, chosen: Mapping[str, Sequence[Case]], line:
         first_round_s = first_round_s or time.monotonic() - rounds_began
     if asked.against:
         with step(f"the defaults against {' '.join(asked.against)}") as note:
-            settings = versus.settings_of(asked.against)
+            settings = settings_of(asked.against)
             paired = attempted(lambda: versus.compared(trials[0], asked.work, {}, settings), note)
             found.versus = (" ".join(asked.against), paired) if paired else None
     if not asked.no_profile:

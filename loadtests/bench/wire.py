@@ -27,6 +27,7 @@ _TABLE_SIZE, _MAX_STREAMS, _INITIAL_WINDOW = 1, 3, 4
 _END_STREAM, _ACK, _END_HEADERS = 1, 1, 4
 _WIDE: Final = 2**31 - 1
 _TABLE: Final = 4_096
+_CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
@@ -214,14 +215,30 @@ class H1(_Connection):
         if end < 0:
             self._kept = text
             return ()
-        length = _LENGTH.search(text, 0, end)
-        if length is None:
+        length = _LENGTH.search(text, 0, end + 2)
+        if length is not None:
+            size, after = int(length[1]), end + 4 + int(length[1])
+        elif _CHUNKED.search(text, 0, end + 2):
+            size, after = chunked(text, end + 4)
+        else:
             raise Broken(f"an answer without content-length: {text[:200]!r}")
-        size = int(length[1])
-        if len(text) < end + 4 + size:
+        if len(text) < after:
             self._kept = text
             return ()
-        self._kept = text[end + 4 + size :]
+        self._kept = text[after:]
         number, self._number, self.room = self._number, -1, 1
         right = self._answer_bytes
         return ((number, text[9:12] == b"200" and (right is None or right == size)),)
+
+
+def chunked(text: bytes, at: int) -> tuple[int, int]:
+    """(bytes of the body, where the answer ends), from where the first chunk begins; the end lies beyond the text while
+    something is missing. Chunks have neither extensions nor trailers here."""
+    size = 0
+    while (line := text.find(b"\r\n", at)) >= 0:
+        length = int(text[at:line], 16)
+        at = line + 4 + length
+        if not length:
+            return size, at
+        size += length
+    return size, len(text) + 1

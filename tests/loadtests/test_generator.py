@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from loadtests.bench.generator import Job, Run, arrivals, generate, quantile
-from loadtests.bench.wire import LARGEST_BODY, Broken, Message
+from loadtests.bench.wire import LARGEST_BODY, Broken, Message, chunked
 
 PATH = "/inference.GRPCInferenceService/ModelInfer"
 MESSAGE = b"\0\0\0\0\x05hello"
@@ -119,6 +119,13 @@ def test_rest_has_one_request_a_connection_at_a_time() -> None:
     assert result.due == Answers.asked
     assert result.refused == result.due // 3
     assert result.unsent == 0
+
+
+def test_a_chunked_answer_is_read_to_its_end() -> None:
+    """Wherever the text breaks off, the end is known to be missing; what follows is the next answer's."""
+    text = b"3\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n"
+    assert chunked(text + b"HTTP/1.1", 0) == (19, len(text))
+    assert all(chunked(text[:cut], 0)[1] > cut for cut in range(len(text)))
 
 
 def test_a_server_that_goes_away_ends_the_run() -> None:
