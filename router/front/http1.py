@@ -17,20 +17,13 @@ from router.http1.connection import Arrived, Connection, Event, Opened, Refused,
 from router.http1.heads import HeadReader
 from router.http2.age import Age, Stage
 from router.settings import Limits
-from serving.errors import DeadlineExceeded, DodonaError
 
-__all__ = ["BodyTimeout", "Http1Connection", "Listener", "Patience"]
+__all__ = ["Http1Connection", "Listener", "Patience"]
 
 log = logging.getLogger(__name__)
 
-_IN_A_TURN: Final = 16
-"""Requests sent ahead that are begun in one turn of the event loop."""
-
-
-class BodyTimeout(DeadlineExceeded):
-    @property
-    def http_status(self) -> int:
-        return 408
+_WRITE_BUFFER: Final = 1024 * 1024  # bytes that a caller may leave unread before its connection counts as jammed
+_IN_A_TURN: Final = 16  # requests sent ahead that are begun in one turn of the event loop
 
 
 class Listener(Protocol):
@@ -88,6 +81,8 @@ class Http1Connection(asyncio.Protocol):
             self._refuse(503, f"router.limits.max_connections is {limit}; try again, or raise the setting")
             transport.close()
             self._transport = None
+        else:
+            transport.set_write_buffer_limits(high=_WRITE_BUFFER)
 
     def data_received(self, data: bytes) -> None:
         http = self._http
@@ -243,10 +238,6 @@ class Http1Connection(asyncio.Protocol):
         if self._http.idle:
             self._close()
 
-    @property
-    def idle(self) -> bool:
-        return self._http.idle
-
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
@@ -281,19 +272,9 @@ class Http1Connection(asyncio.Protocol):
         self._since = now
 
     def _check_sending(self, now: float) -> None:
-        patience, http = self._listener.patience, self._http
-        error: DodonaError
-        if now - self._seen_at >= patience.pause_s:
-            error = BodyTimeout(
-                f"nothing came for {patience.pause_s:g} s", field="body", remedy="send the body without a pause"
-            )
-        elif now - self._opened_at >= patience.upload_s:
-            error = BodyTimeout(
-                f"took longer than router.rest.upload_timeout_s = {patience.upload_s:g}",
-                field="body",
-                remedy="send it faster, or raise the setting",
-            )
-        else:
+        http = self._http
+        error = self._listener.patience.overdue(self._opened_at, self._seen_at, now)
+        if error is None:
             return
         http.closes = True
         if http.state is State.BODY:

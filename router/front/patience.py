@@ -4,9 +4,16 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from router.settings import Rest
+from serving.errors import DeadlineExceeded
 
 _LONGEST_S: Final = 5.0
 _SHORTEST_S: Final = 0.01
+
+
+class BodyTimeout(DeadlineExceeded):
+    @property
+    def http_status(self) -> int:
+        return 408
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,20 @@ class Patience:
             pause_s=rest.body_pause_s,
             upload_s=rest.upload_timeout_s,
         )
+
+    def overdue(self, opened_at: float, seen_at: float, now: float) -> BodyTimeout | None:
+        """What is wrong with a body that began at `opened_at` and last came on at `seen_at`."""
+        if now - seen_at >= self.pause_s:
+            return BodyTimeout(
+                f"nothing came for {self.pause_s:g} s", field="body", remedy="send the body without a pause"
+            )
+        if now - opened_at >= self.upload_s:
+            return BodyTimeout(
+                f"took longer than router.rest.upload_timeout_s = {self.upload_s:g}",
+                field="body",
+                remedy="send it faster, or raise the setting",
+            )
+        return None
 
     def look_every_s(self, max_connection_age_s: float) -> float:
         """How often to look at all connections: no time is missed by more than half, or by five seconds. The age is

@@ -313,7 +313,7 @@ def test_a_drain_lets_a_request_arrive_and_be_answered() -> None:
         async with standing() as stand, stand.wire() as in_body, stand.wire() as in_head:
             in_body.send(f"POST /v1/models/m:predict HTTP/1.1\ncontent-length: {len(ROWS)}", ROWS[:5])
             in_head.writer.write(b"GET /v2/health/live HT")
-            while stand.front.connections < 2 or any(one.idle for one in stand.front._connections):
+            while stand.front.connections < 2 or any(one._http.idle for one in stand.front._connections):
                 await asyncio.sleep(0.001)
             drained = asyncio.create_task(stand.front.drain(PATIENCE_S))
             await asyncio.sleep(0.02)

@@ -234,6 +234,9 @@ class Pipe(asyncio.Transport):
     def write(self, data: Any) -> None:
         self.written += data
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Nothing waits here."""
+
     def can_write_eof(self) -> bool:
         return True
 
