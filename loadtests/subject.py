@@ -1,5 +1,6 @@
 """The cluster under test, on ports of its own: the demo's three models, or a repository that is given."""
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -67,7 +68,10 @@ def subject(
     chosen = ClusterSettings.model_validate(joined(own, settings or {}))
     with ExitStack() as stack:
         # The agent runs in this process; its lines belong with those of the processes it starts.
-        configure("agent", stream=stack.enter_context(log_file.open("a")))
+        log = stack.enter_context(log_file.open("a"))
+        # Clusters may be nested: what the outer one says when this one has gone belongs in its own file.
+        stack.callback(logging.getLogger().handlers.__setitem__, slice(None), logging.getLogger().handlers[:])
+        configure("agent", stream=log)
         started = time.monotonic()
         cluster = stack.enter_context(running(chosen))
         late = [version for version in cluster.ready(READY_WITHIN_S) if version.state != "READY"]
