@@ -56,10 +56,11 @@ class Gate:
     def _outlook(self, inference: Inference) -> Outlook | None:
         pool = inference.pool
         tenant, seats = inference.tenant, pool.seats
-        own = sum([seat.rows_by(tenant) for seat in seats])
+        shared = tenant or pool.named_rows
+        own = sum([seat.rows_by(tenant) for seat in seats]) if shared else pool.rows_in_flight
         queue, priority, due = pool.queue, inference.priority, inference.due
         ahead = queue.rows_ahead(tenant, priority=priority, due=due, at_replicas=own)
-        guests = ahead - own - queue.own_rows_ahead(tenant, priority=priority, due=due)
+        guests = ahead - own - queue.own_rows_ahead(tenant, priority=priority, due=due) if shared else 0.0
         return outlook([seat.pace for seat in seats], pool.rows_in_flight - own + ahead, inference.rows, guests)
 
     def _shed(self, reason: str, why: str, delay_s: float) -> Shed:

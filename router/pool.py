@@ -56,11 +56,12 @@ class Seat:
 
     def add(self, tenant: str, rows: int) -> None:
         """More rows of a tenant with a name are in flight, or (negative) fewer."""
+        self.pool.named_rows += rows
         left = self.rows_of.get(tenant, 0) + rows
         if left:
             self.rows_of[tenant] = left
         else:
-            del self.rows_of[tenant]
+            self.rows_of.pop(tenant, None)  # of no rows: it was never there
 
     @property
     def tenants(self) -> list[str]:
@@ -83,13 +84,25 @@ class Seat:
 
 
 class Pool:
-    __slots__ = ("metrics", "queue", "seats", "served", "sharing", "sharing_figures", "spec", "statistics")
+    __slots__ = (
+        "metrics",
+        "named_rows",
+        "queue",
+        "seats",
+        "served",
+        "sharing",
+        "sharing_figures",
+        "spec",
+        "statistics",
+    )
 
     def __init__(self, spec: ModelSpec, metrics: RouterMetrics, shares: Shares | None = None) -> None:
         self.spec = spec
         self.served: Served | None = None
         self.seats: list[Seat] = []
         self.queue: FairQueue[Inference] = FairQueue(shares)
+        self.named_rows = 0
+        """Rows at workers whose tenants have names."""
         self.sharing: Sharing | None = None
         """Where its replicas agree that answers may be shared."""
         self.sharing_figures = SharingFigures()
@@ -132,6 +145,8 @@ class Pool:
 
     def out_of_turn(self, inference: "Inference") -> Seat | None:
         """The seat beyond the window for a new request, which then does not stand behind those that wait."""
+        if not inference.tenant and not self.named_rows:
+            return None
         seat = None if self.queue.pending(inference.tenant) else self.seat_beside(inference)
         if seat is not None:
             self.queue.pass_by(inference.tenant, inference.rows)
@@ -139,7 +154,7 @@ class Pool:
 
     def seat_beside(self, inference: "Inference") -> Seat | None:
         """Where no seat has room: the one that a tenant with less than its share may have beyond the window."""
-        if not inference.tenant and not any(seat.rows_of for seat in self.seats):
+        if not inference.tenant and not self.named_rows:
             return None
         queue, rows = self.queue, inference.rows
         tenant = queue.name(inference.tenant)

@@ -38,10 +38,14 @@ class Replica:
         self._work: list[Inference] = []
         self._cancels: list[int] = []
         self._flush_due = False
+        self._named = False
+        """Whether a request of this turn names its tenant."""
 
     def send(self, inference: Inference) -> None:
         self.in_flight[inference.id] = inference
         self._work.append(inference)
+        if inference.tenant:
+            self._named = True
         self._schedule()
 
     def cancel(self, inference: Inference) -> None:
@@ -67,6 +71,7 @@ class Replica:
             for start, end in portions([len(entry.message) for entry in work], self._max_frame_bytes):
                 part = work[start:end]
                 self._write(encode(link_pb2.Envelope(work=self._columns(part)), [entry.message for entry in part]))
+            self._named = False
         if self._cancels:
             ids, self._cancels = self._cancels, []
             self._write(encode(link_pb2.Envelope(cancel=link_pb2.Cancel(ids=ids))))
@@ -84,7 +89,7 @@ class Replica:
         )
         if any(entry.traceparent for entry in batch):
             work.traceparents.extend([entry.traceparent for entry in batch])
-        if any(entry.tenant for entry in batch):
+        if self._named:
             work.tenants.extend([entry.tenant for entry in batch])
             weights = [entry.pool.queue.weight(entry.tenant) for entry in batch]
             if any(weight != 1 for weight in weights):
