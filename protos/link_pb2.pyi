@@ -176,7 +176,7 @@ class Credit(_message.Message):
     def __init__(self, handle: _Optional[int] = ..., window_rows: _Optional[int] = ...) -> None: ...
 
 class Work(_message.Message):
-    __slots__ = ("ids", "handles", "rows", "sizes", "timeout_us", "priorities", "traceparents", "request_ids")
+    __slots__ = ("ids", "handles", "rows", "sizes", "timeout_us", "priorities", "traceparents", "request_ids", "tracestates")
     IDS_FIELD_NUMBER: _ClassVar[int]
     HANDLES_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
@@ -185,6 +185,7 @@ class Work(_message.Message):
     PRIORITIES_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENTS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_IDS_FIELD_NUMBER: _ClassVar[int]
+    TRACESTATES_FIELD_NUMBER: _ClassVar[int]
     ids: _containers.RepeatedScalarFieldContainer[int]
     handles: _containers.RepeatedScalarFieldContainer[int]
     rows: _containers.RepeatedScalarFieldContainer[int]
@@ -193,7 +194,8 @@ class Work(_message.Message):
     priorities: _containers.RepeatedScalarFieldContainer[int]
     traceparents: _containers.RepeatedScalarFieldContainer[str]
     request_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, ids: _Optional[_Iterable[int]] = ..., handles: _Optional[_Iterable[int]] = ..., rows: _Optional[_Iterable[int]] = ..., sizes: _Optional[_Iterable[int]] = ..., timeout_us: _Optional[_Iterable[int]] = ..., priorities: _Optional[_Iterable[int]] = ..., traceparents: _Optional[_Iterable[str]] = ..., request_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    tracestates: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, ids: _Optional[_Iterable[int]] = ..., handles: _Optional[_Iterable[int]] = ..., rows: _Optional[_Iterable[int]] = ..., sizes: _Optional[_Iterable[int]] = ..., timeout_us: _Optional[_Iterable[int]] = ..., priorities: _Optional[_Iterable[int]] = ..., traceparents: _Optional[_Iterable[str]] = ..., request_ids: _Optional[_Iterable[str]] = ..., tracestates: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Failure(_message.Message):
     __slots__ = ("index", "status", "message", "field", "remedy", "retry_after_s")

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from serving import loop
 from serving.errors import ConfigurationError
 from serving.log import configure
 from serving.settings import validate
+from serving.tracing.settings import with_environment
 
 
 def main() -> int:
@@ -20,7 +22,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         values = json.loads(arguments.settings.read_text()) if arguments.settings else {}
-        settings = validate(RouterSettings, values, where="router")
+        settings = validate(RouterSettings, with_environment(values, os.environ), where="router")
     except (OSError, ValueError, ConfigurationError) as error:
         sys.stderr.write(f"router: {error}\n")
         return 2

@@ -12,6 +12,7 @@ from router.link.peers import Peers
 from router.metrics import RouterMetrics
 from router.policy.fair import Shares
 from router.settings import RouterSettings
+from router.tracing import Tracer
 
 
 def compose(
@@ -19,6 +20,7 @@ def compose(
     *,
     clock: Callable[[], float],
     call_at: CallAt,
+    tracer: Tracer | None = None,
 ) -> Core:
     """The router without its listeners."""
     metrics = RouterMetrics()
@@ -28,4 +30,4 @@ def compose(
     dispatcher = Dispatcher(catalogue, gate, clock=clock, call_at=call_at)
     operators = Operators()
     peers = Peers(catalogue, dispatcher, operators, metrics)
-    return Core(settings, catalogue, dispatcher, operators, peers, metrics, clock, started_at=clock())
+    return Core(settings, catalogue, dispatcher, operators, peers, metrics, clock, started_at=clock(), tracer=tracer)

@@ -12,6 +12,7 @@ from router.link.peers import Peers
 from router.metrics import RouterMetrics
 from router.pool import Pool
 from router.settings import RouterSettings
+from router.tracing import Tracer
 from serving.spec import State
 
 _STARTING = (State.LOADING,)
@@ -28,6 +29,8 @@ class Core:
     clock: Callable[[], float]
     """Event-loop time, seconds."""
     started_at: float
+    tracer: Tracer | None = None
+    """None where tracing is off."""
     listeners: dict[str, str] = field(default_factory=dict)
     """Protocol -> bound address."""
 

@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import os
+import random
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -23,6 +24,11 @@ from router.front.rest import RestFront
 from router.link.server import LinkServer
 from router.metrics import RouterMetrics
 from router.settings import RouterSettings
+from router.tracing import Tracer
+from serving.tracing.context import Sampler
+from serving.tracing.outbox import Outbox
+from serving.tracing.settings import Tracing
+from serving.tracing.start import open_outbox
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +50,16 @@ def front_of(settings: RouterSettings, table: Methods, metrics: RouterMetrics) -
     return front
 
 
+def tracer_of(tracing: Tracing, outbox: Outbox) -> Tracer:
+    sampler = Sampler(
+        tracing.sample_ratio,
+        follow_parent=tracing.follow_parent,
+        chance=random.random,
+        random_bytes=random.randbytes,
+    )
+    return Tracer(sampler, outbox.record, monotonic)
+
+
 class Router:
     """`start` listens on every port, `drain` ends it; `core` is there in between."""
 
@@ -51,7 +67,11 @@ class Router:
         loop = asyncio.get_running_loop()
         # Not loop.time: uvloop's is the time of the current turn in whole milliseconds, too coarse to measure with.
         # Both read CLOCK_MONOTONIC, so deadlines of one can be compared with the other.
-        self.core = compose(settings, clock=monotonic, call_at=loop.call_at)
+        self._outbox = open_outbox(settings.tracing, os.environ, service="dodona-router", instance=settings.name)
+        tracer = tracer_of(settings.tracing, self._outbox) if self._outbox is not None else None
+        self.core = compose(settings, clock=monotonic, call_at=loop.call_at, tracer=tracer)
+        if self._outbox is not None:
+            self._outbox.count_in(self.core.metrics.spans)
         self._settings = settings
         self._front = front_of(settings, methods(self.core), self.core.metrics)
         self._rest = RestFront(
@@ -99,6 +119,8 @@ class Router:
         await asyncio.gather(self._front.drain(grace_s), self._rest.drain(grace_s), self._settled(idle, grace_s))
         await self._link.stop()
         self._metrics_server()
+        if self._outbox is not None:
+            await asyncio.to_thread(self._outbox.close)
         log.info("router stopped")
 
     async def _settled(self, idle: asyncio.Event, grace_s: float) -> None:

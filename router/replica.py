@@ -79,6 +79,8 @@ class Replica:
         )
         if any(entry.traceparent for entry in batch):
             work.traceparents.extend([entry.traceparent for entry in batch])
+            if any(entry.tracestate for entry in batch):
+                work.tracestates.extend([entry.tracestate for entry in batch])
         return work
 
     def __repr__(self) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from router.pool import Pool, Seat
+from router.tracing import Trace
 from serving.errors import DodonaError
 
 
@@ -12,7 +13,7 @@ class Inference:
     Exactly one of `on_reply(response bytes)` and `on_error(error)` is called, once, in the event loop, unless the
     caller cancels first (`Dispatcher.cancel`); then neither is. `deadline` is event-loop time in seconds; so is `due`,
     when the answer is wanted: the deadline if the caller gave one, else what the model's SLO asks for. `wanted` is the
-    version or label that the caller named, "" for none.
+    version or label that the caller named, "" for none. `trace` is there for sampled requests only.
     """
 
     __slots__ = (
@@ -32,7 +33,9 @@ class Inference:
         "seat",
         "slot",
         "tenant",
+        "trace",
         "traceparent",
+        "tracestate",
         "wanted",
     )
 
@@ -51,6 +54,7 @@ class Inference:
         traceparent: str = "",
         tenant: str = "",
         due: float = 0.0,
+        trace: Trace | None = None,
     ) -> None:
         self.message = message
         self.pool = pool
@@ -63,6 +67,8 @@ class Inference:
         self.priority = priority
         self.request_id = request_id
         self.traceparent = traceparent
+        self.tracestate = ""
+        self.trace = trace
         self.tenant = tenant
         # The Dispatcher's own notes.
         self.id = 0

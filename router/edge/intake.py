@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from protos import routing_pb2
 from router.core import Core
 from router.request import Inference
+from router.tracing import Trace
 from serving.errors import DodonaError, InvalidRequest
 
 _ACCEPTABLE_ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -39,6 +40,7 @@ def inference_of(
     on_reply: Callable[[bytes], None],
     on_error: Callable[[DodonaError], None],
     tenant: str = "",
+    trace: Trace | None = None,
 ) -> Inference:
     """Settle version, rows, priority, tenant and deadline of a serialised inference.ModelInferRequest.
 
@@ -88,6 +90,7 @@ def inference_of(
         traceparent=traceparent,
         tenant=tenant[:_MAX_TENANT_CHARS],
         due=due,
+        trace=trace,
     )
 
 
@@ -114,7 +117,14 @@ def _whole_number(routing: routing_pb2.Request, name: str) -> int:
 
 
 async def infer(
-    core: Core, message: bytes, *, deadline: float | None, request_id: str, traceparent: str, tenant: str = ""
+    core: Core,
+    message: bytes,
+    *,
+    deadline: float | None,
+    request_id: str,
+    traceparent: str,
+    tenant: str = "",
+    trace: Trace | None = None,
 ) -> bytes:
     """The serialised ModelInferResponse. Raises DodonaError; cancelling the coroutine cancels the inference."""
     future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -127,17 +137,23 @@ async def infer(
         if not future.done():
             future.set_exception(error)
 
-    inference = inference_of(
-        core,
-        message,
-        deadline=deadline,
-        request_id=request_id,
-        traceparent=traceparent,
-        on_reply=reply,
-        on_error=fail,
-        tenant=tenant,
-    )
-    core.dispatcher.submit(inference)
+    try:
+        inference = inference_of(
+            core,
+            message,
+            deadline=deadline,
+            request_id=request_id,
+            traceparent=traceparent,
+            on_reply=reply,
+            on_error=fail,
+            tenant=tenant,
+            trace=trace,
+        )
+        core.dispatcher.submit(inference)
+    except DodonaError as error:
+        if trace is not None:
+            trace.refused(error)
+        raise
     try:
         return await future
     except asyncio.CancelledError:

@@ -16,6 +16,7 @@ from serving.link.framing import COLUMNS_BYTES, DEFAULT_MAX_FRAME_BYTES, PROTOCO
 from serving.link.words import failure_of
 from serving.policy.credit import window_rows
 from serving.worker.job import Job, Outcome
+from serving.worker.tracing import WorkerTracer
 from serving.worker.version import ServedVersion
 
 log = logging.getLogger(__name__)
@@ -44,9 +45,11 @@ class Host(Protocol):
 class WorkerLink:
     """A `serving.link.client.Peer`; `attach` gives it the way to write a frame to the router."""
 
-    def __init__(self, host: Host, address: str) -> None:
+    def __init__(self, host: Host, address: str, tracer: WorkerTracer | None = None) -> None:
+        """`tracer`: None where tracing is off."""
         self._host = host
         self._address = address
+        self._tracer = tracer
         self._send: Send = _unattached
         self._jobs: dict[int, Job] = {}
         self._max_frame_bytes = 0
@@ -127,7 +130,8 @@ class WorkerLink:
         ids = work.ids
         priorities = work.priorities or [0] * len(ids)
         request_ids = work.request_ids or [""] * len(ids)
-        columns = (work.handles, work.sizes, work.timeout_us, priorities, request_ids)
+        traces = (work.traceparents or ids, work.tracestates or ids)
+        columns = (work.handles, work.sizes, work.timeout_us, priorities, request_ids, *traces)
         if any(len(column) != len(ids) for column in columns):
             raise LinkError("columns of a work frame differ in length")
         refused: dict[int, list[tuple[int, DodonaError]]] = {}
@@ -166,6 +170,8 @@ class WorkerLink:
             now = decoded
             jobs[number] = job
             version.batcher.submit(job)
+        if self._tracer is not None and work.traceparents:
+            self._tracer.mark(work, jobs)
         for handle, failures in refused.items():
             self._refuse(handle, failures)
 

@@ -13,6 +13,7 @@ from serving.worker.batcher import Batcher
 from serving.worker.job import Outcome, Sink
 from serving.worker.load import Loaded
 from serving.worker.metrics import VersionMetrics
+from serving.worker.tracing import WorkerTracer
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +21,15 @@ log = logging.getLogger(__name__)
 class ServedVersion:
     """Made in the event loop. `decode` and `batcher` are the hot path's way in; outcomes go to the jobs' sinks."""
 
-    def __init__(self, handle: int, loaded: Loaded, metrics: VersionMetrics, *, inline_below_s: float) -> None:
+    def __init__(
+        self,
+        handle: int,
+        loaded: Loaded,
+        metrics: VersionMetrics,
+        *,
+        inline_below_s: float,
+        tracer: WorkerTracer | None = None,
+    ) -> None:
         predictor = loaded.predictor
         limits = Limits(
             predictor.max_batch_rows,
@@ -35,6 +44,7 @@ class ServedVersion:
         self.decode = predictor.decode
         self.cost = loaded.cost
         self._limits = limits
+        self._tracer = tracer
         self._predictor = predictor
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"run-{predictor.spec}")
         self.batcher = Batcher(
@@ -76,6 +86,16 @@ class ServedVersion:
 
     def _report(self, outcome: Outcome) -> None:
         self.metrics.record(outcome)
+        tracer = self._tracer
+        if tracer is None or not tracer.open:
+            self._deliver(outcome)
+        else:
+            answered_at = tracer.clock()
+            self._deliver(outcome)
+            tracer.finished(self.spec, outcome, answered_at)
+
+    @staticmethod
+    def _deliver(outcome: Outcome) -> None:
         first = outcome.jobs[0].sink
         if all(job.sink is first for job in outcome.jobs):
             first.deliver(outcome)

@@ -10,11 +10,14 @@ from router.edge.rest.body import LEAST_COMPRESSED, Receive, accepted_encoding, 
 from router.edge.rest.decode import Wanted, message_of, raw_message_of
 from router.edge.rest.encode import response_of
 from router.edge.rest.exchange import Request, Response
+from router.tracing import Origin, http_origin
 from serving.errors import Cancelled, InvalidRequest
 
 # Seconds until an inference is watched for its caller going away. Watching costs a task, about a tenth of a fast
 # request; what is over sooner is not worth cancelling.
 _WATCH_AFTER_S: Final = 0.01
+
+_INFER: Final = http_origin("POST", "/v2/models/{model}/infer")
 
 
 async def infer_tensors(request: Request) -> Response:
@@ -49,17 +52,20 @@ def _json_size(request: Request) -> int | None:
     return int(value)
 
 
-async def predict(request: Request, message: bytes) -> bytes:
-    """Serialised ModelInferRequest in, ModelInferResponse out. Raises DodonaError; Cancelled once the caller has
-    gone, which withdraws the inference."""
+async def predict(request: Request, message: bytes, origin: Origin = _INFER) -> bytes:
+    """Serialised ModelInferRequest in, ModelInferResponse out; `origin` names the route in traces. Raises
+    DodonaError; Cancelled once the caller has gone, which withdraws the inference."""
+    tracer, traceparent = request.core.tracer, request.traceparent
+    trace = tracer.begin(origin, traceparent, request.headers, request.arrived_at) if tracer is not None else None
     return await unless_gone(
         infer(
             request.core,
             message,
             deadline=request.deadline(),
             request_id=request.request_id,
-            traceparent=request.traceparent,
+            traceparent=traceparent,
             tenant=request.tenant,
+            trace=trace,
         ),
         request.receive,
     )
