@@ -177,7 +177,10 @@ class Batcher:
             self._answer(batch, result)
         else:
             self._fail(batch, result, took_s)
-        self._schedule()
+        if self._waiting:
+            self._schedule()
+        else:  # a further turn of the loop, with nothing to decide, is a twentieth of a lone request here
+            self._idle.set()
 
     def _answer(self, batch: list[Job], result: Answered) -> None:
         answers: list[bytes | DodonaError] = [*result.responses]
