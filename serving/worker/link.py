@@ -220,22 +220,25 @@ class WorkerLink:
         rows: int,
     ) -> None:
         ran = outcome.rows > 0
-        results = link_pb2.Results(
-            handle=outcome.handle,
-            ids=[job.number for job in jobs],
-            sizes=sizes,
-            queue_us=[_microseconds(job.started - job.arrived) for job in jobs] if ran else [0] * len(jobs),
-            rows=rows,
-            input_us=_microseconds(outcome.input_s),
-            infer_us=_microseconds(outcome.infer_s),
-            output_us=_microseconds(outcome.output_s),
-        )
+        # Filled in place: a message that is put into another is copied.
+        envelope = link_pb2.Envelope()
+        results = envelope.results
+        results.handle = outcome.handle
+        results.rows = rows
+        results.input_us = _microseconds(outcome.input_s)
+        results.infer_us = _microseconds(outcome.infer_s)
+        results.output_us = _microseconds(outcome.output_s)
+        results.sizes.extend(sizes)
+        add_id, add_wait = results.ids.append, results.queue_us.append
+        for job in jobs:
+            add_id(job.number)
+            add_wait(_microseconds(job.started - job.arrived) if ran else 0)
         payloads = [answer for answer in answers if isinstance(answer, bytes)]
         if len(payloads) < len(answers):
             results.failures.extend(
                 failure_of(answer, index) for index, answer in enumerate(answers) if not isinstance(answer, bytes)
             )
-        self._send(link_pb2.Envelope(results=results), payloads)
+        self._send(envelope, payloads)
 
 
 def _refusal(error: Exception, version: ServedVersion | None, request_id: str) -> DodonaError:
@@ -265,4 +268,5 @@ def _too_large(size: int, limit: int) -> TooLarge:
 
 
 def _microseconds(seconds: float) -> int:
-    return min(_MAX_U32, max(0, int(seconds * 1e6)))
+    number = int(seconds * 1e6)
+    return number if 0 <= number <= _MAX_U32 else min(_MAX_U32, max(0, number))
