@@ -5,6 +5,7 @@ from collections.abc import Callable
 from router.pool import Pool, Seat
 from router.tracing import Trace
 from serving.errors import DodonaError
+from serving.tracing.context import MAX_TRACEPARENT_CHARS
 
 
 class Inference:
@@ -66,7 +67,8 @@ class Inference:
         self.on_error = on_error
         self.priority = priority
         self.request_id = request_id
-        self.traceparent = traceparent
+        # It stands in the columns of a frame (serving.link.framing.COLUMNS_BYTES).
+        self.traceparent = traceparent if len(traceparent) <= MAX_TRACEPARENT_CHARS else ""
         self.tracestate = ""
         self.trace = trace
         self.tenant = tenant

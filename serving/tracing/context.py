@@ -13,6 +13,8 @@ from typing import Final
 SAMPLED: Final = 0x01
 _UNSAMPLED_TAIL: Final = "-00"
 _LENGTH: Final = 55
+MAX_TRACEPARENT_CHARS: Final = 128
+"""Of one that is passed on; the standard's have 55, later versions may have more."""
 _MAX_STATE_CHARS: Final = 512
 _SHAPE: Final = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _TRACE_ID_BITS: Final = 63  # of which a ratio decides, as OpenTelemetry's TraceIdRatioBased does: the lowest

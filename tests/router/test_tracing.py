@@ -182,3 +182,12 @@ def test_one_that_begins_here() -> None:
     assert top.trace_state == ""
     assert trace_id_of(worker.columns[0][0][0]) == top.trace_id.hex()
     assert worker.columns[0][1] == []
+
+
+def test_a_header_past_all_measure_goes_nowhere() -> None:
+    """What a frame to the worker holds beside the messages is bounded, whatever a caller sends."""
+    cluster = TracedCluster()
+    worker = Listening(cluster, "w1")
+    worker.serve(model())
+    cluster.traced(f"00-{'x' * 10_000}-00")
+    assert worker.columns == [([], [])]
