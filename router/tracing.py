@@ -48,7 +48,7 @@ def grpc_origin(method: str) -> Origin:
 
 
 def http_origin(method: str, route: str) -> Origin:
-    attributes = (("http.request.method", method), ("http.route", route), ("url.scheme", "http"))
+    attributes = (("http.request.method", method), ("http.route", route))
     return Origin(f"{method} {route}", attributes, _http_status, _header_state)
 
 
