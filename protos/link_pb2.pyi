@@ -194,7 +194,7 @@ class Credit(_message.Message):
     def __init__(self, handle: _Optional[int] = ..., window_rows: _Optional[int] = ...) -> None: ...
 
 class Work(_message.Message):
-    __slots__ = ("ids", "handles", "rows", "sizes", "timeout_us", "priorities", "traceparents", "request_ids", "tenants", "weights")
+    __slots__ = ("ids", "handles", "rows", "sizes", "timeout_us", "priorities", "traceparents", "request_ids", "tenants", "weights", "tracestates")
     IDS_FIELD_NUMBER: _ClassVar[int]
     HANDLES_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
@@ -205,6 +205,7 @@ class Work(_message.Message):
     REQUEST_IDS_FIELD_NUMBER: _ClassVar[int]
     TENANTS_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    TRACESTATES_FIELD_NUMBER: _ClassVar[int]
     ids: _containers.RepeatedScalarFieldContainer[int]
     handles: _containers.RepeatedScalarFieldContainer[int]
     rows: _containers.RepeatedScalarFieldContainer[int]
@@ -215,7 +216,8 @@ class Work(_message.Message):
     request_ids: _containers.RepeatedScalarFieldContainer[str]
     tenants: _containers.RepeatedScalarFieldContainer[str]
     weights: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, ids: _Optional[_Iterable[int]] = ..., handles: _Optional[_Iterable[int]] = ..., rows: _Optional[_Iterable[int]] = ..., sizes: _Optional[_Iterable[int]] = ..., timeout_us: _Optional[_Iterable[int]] = ..., priorities: _Optional[_Iterable[int]] = ..., traceparents: _Optional[_Iterable[str]] = ..., request_ids: _Optional[_Iterable[str]] = ..., tenants: _Optional[_Iterable[str]] = ..., weights: _Optional[_Iterable[float]] = ...) -> None: ...
+    tracestates: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, ids: _Optional[_Iterable[int]] = ..., handles: _Optional[_Iterable[int]] = ..., rows: _Optional[_Iterable[int]] = ..., sizes: _Optional[_Iterable[int]] = ..., timeout_us: _Optional[_Iterable[int]] = ..., priorities: _Optional[_Iterable[int]] = ..., traceparents: _Optional[_Iterable[str]] = ..., request_ids: _Optional[_Iterable[str]] = ..., tenants: _Optional[_Iterable[str]] = ..., weights: _Optional[_Iterable[float]] = ..., tracestates: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Failure(_message.Message):
     __slots__ = ("index", "status", "message", "field", "remedy", "retry_after_s")

@@ -6,6 +6,7 @@ With `processes` above 1 this is their parent, which starts them as `python -m r
 import argparse
 import asyncio
 import json
+import os
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from serving.errors import ConfigurationError
 from serving.log import configure
 from serving.memory import keep_freed_buffers
 from serving.settings import validate
+from serving.tracing.settings import with_environment
 
 
 def main() -> int:
@@ -29,7 +31,7 @@ def main() -> int:
         if arguments.member_fd is not None:
             return _member(socket.socket(fileno=arguments.member_fd))
         values = json.loads(arguments.settings.read_text()) if arguments.settings else {}
-        settings = validate(RouterSettings, values, where="router")
+        settings = validate(RouterSettings, with_environment(values, os.environ), where="router")
     except (OSError, ValueError, ConfigurationError) as error:
         sys.stderr.write(f"router: {error}\n")
         return 2

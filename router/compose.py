@@ -14,6 +14,7 @@ from router.policy.fair import Shares
 from router.policy.replies import Replies
 from router.settings import RouterSettings
 from router.shared_memory import SharedRegions
+from router.tracing import Tracer
 
 
 def compose(
@@ -21,6 +22,7 @@ def compose(
     *,
     clock: Callable[[], float],
     call_at: CallAt,
+    tracer: Tracer | None = None,
 ) -> Core:
     """The router without its listeners."""
     metrics = RouterMetrics()
@@ -33,4 +35,5 @@ def compose(
     operators = Operators()
     peers = Peers(catalogue, dispatcher, operators, metrics)
     regions = SharedRegions(settings)
-    return Core(settings, catalogue, dispatcher, operators, peers, regions, metrics, clock, started_at=clock())
+    started_at = clock()
+    return Core(settings, catalogue, dispatcher, operators, peers, regions, metrics, clock, started_at, tracer)

@@ -13,6 +13,7 @@ from router.metrics import RouterMetrics
 from router.pool import Pool
 from router.settings import RouterSettings
 from router.shared_memory import SharedRegions
+from router.tracing import Tracer
 from router.whole import Alone, Whole
 from serving.spec import State
 
@@ -31,6 +32,8 @@ class Core:
     clock: Callable[[], float]
     """Event-loop time, seconds."""
     started_at: float
+    tracer: Tracer | None = None
+    """None where tracing is off."""
     listeners: dict[str, str] = field(default_factory=dict)
     """Protocol -> bound address."""
     whole: Whole = field(default_factory=Alone)

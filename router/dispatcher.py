@@ -203,6 +203,8 @@ class Dispatcher:
             seat.add(inference.tenant, inference.rows)
         inference.seat = seat
         inference.attempts += 1
+        if inference.trace is not None:
+            inference.trace.bound(inference, seat.replica.name)
         seat.replica.send(inference)
 
     @staticmethod
@@ -236,6 +238,8 @@ class Dispatcher:
 
     def _again(self, inference: Inference, error: DodonaError) -> None:
         """Send it once more to whichever replica has room first; `error` is the answer if the budget is spent."""
+        if inference.trace is not None:
+            inference.trace.returned()
         if inference.attempts >= MAX_ATTEMPTS:
             self._fail(inference, error)
             return
@@ -274,6 +278,8 @@ class Dispatcher:
         metrics.request_seconds.observe(seconds)
         metrics.succeeded.inc()
         inference.pool.statistics.answered(seconds)
+        if inference.trace is not None:
+            inference.trace.answered(inference)
         self._close(inference)
         if inference.share is None:
             inference.on_reply(response)
@@ -294,6 +300,8 @@ class Dispatcher:
         metrics.request_seconds.observe(seconds)
         metrics.failed(error.status)
         inference.pool.statistics.refused(seconds)
+        if inference.trace is not None:
+            inference.trace.answered(inference, error)
         self._failures.add(inference, error, seconds)
 
     def _close(self, inference: Inference) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from router.request import Inference
 from serving.errors import DodonaError
+from serving.tracing.context import trace_id_of
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class FailureLog:
             return
         self._left -= 1
         omitted, self._omitted = self._omitted, 0
+        trace_id = trace_id_of(inference.trace.traceparent if inference.trace else inference.traceparent)
         log.info(
             "request failed",
             extra={
@@ -41,6 +43,7 @@ class FailureLog:
                 "status": error.status.name,
                 "error": str(error),
                 "seconds": round(seconds, 6),
+                **({"trace_id": trace_id} if trace_id else {}),
                 **({"omitted": omitted} if omitted else {}),
             },
         )

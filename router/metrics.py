@@ -65,6 +65,9 @@ class RouterMetrics:
         self.pending = self.metrics.gauge("dodona_pending", "Requests waiting in the router.", _BY_VERSION)
         self.in_flight = self.metrics.gauge("dodona_in_flight", "Requests at workers.", _BY_VERSION)
         self.replicas = self.metrics.gauge("dodona_replicas", "Replicas that are ready.", _BY_VERSION)
+        self.spans = self.metrics.counter(
+            "dodona_spans", "Spans of traced requests, by what became of them.", ("outcome",)
+        )
         self.front = self.metrics.counter("dodona_front", "What the gRPC front counts.", ("figure",))
         self.connections = self.metrics.gauge("dodona_front_connections", "Open connections of the gRPC front.")
         self.peers = self.metrics.gauge("dodona_link_peers", "Connected workers and agents.", ("role",))

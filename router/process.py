@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import os
+import random
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -24,6 +25,11 @@ from router.link.server import LinkServer
 from router.metrics import RouterMetrics
 from router.processes.member import Member, Membership
 from router.settings import RouterSettings
+from router.tracing import Tracer
+from serving.tracing.context import Sampler
+from serving.tracing.outbox import Outbox
+from serving.tracing.settings import Tracing
+from serving.tracing.start import open_outbox
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +58,16 @@ def front_of(settings: RouterSettings, table: Methods, metrics: RouterMetrics, *
     return front
 
 
+def tracer_of(tracing: Tracing, outbox: Outbox) -> Tracer:
+    sampler = Sampler(
+        tracing.sample_ratio,
+        follow_parent=tracing.follow_parent,
+        chance=random.random,
+        random_bytes=random.randbytes,
+    )
+    return Tracer(sampler, outbox.record, monotonic)
+
+
 class Router:
     """`start` listens on every port, `drain` ends it; `core` is there in between."""
 
@@ -60,8 +76,13 @@ class Router:
         loop = asyncio.get_running_loop()
         # Not loop.time: uvloop's is the time of the current turn in whole milliseconds, too coarse to measure with.
         # Both read CLOCK_MONOTONIC, so deadlines of one can be compared with the other.
-        self.core = compose(settings, clock=monotonic, call_at=loop.call_at)
+        name = settings.name if membership is None else membership.name_of(settings)
+        self._outbox = open_outbox(settings.tracing, os.environ, service="dodona-router", instance=name)
+        tracer = tracer_of(settings.tracing, self._outbox) if self._outbox is not None else None
+        self.core = compose(settings, clock=monotonic, call_at=loop.call_at, tracer=tracer)
         self.core.catalogue.complete = False
+        if self._outbox is not None:
+            self._outbox.count_in(self.core.metrics.spans)
         self._settings = settings
         self._membership = membership
         self._member: Member | None = None
@@ -77,7 +98,6 @@ class Router:
             patience=Patience.of(settings.rest),
             reuse_port=shared,
         )
-        name = settings.name if membership is None else membership.name_of(settings)
         self._link = LinkServer(name, settings.link, self.core.peers, monotonic, self.core.shared_memory.folder)
         self._metrics_server: Callable[[], None] = lambda: None
 
@@ -135,6 +155,8 @@ class Router:
         await self._link.stop()
         self.core.shared_memory.close()
         self._metrics_server()
+        if self._outbox is not None:
+            await asyncio.to_thread(self._outbox.close)
         if self._member is not None:
             await self._member.close()
         log.info("router stopped")

@@ -70,31 +70,43 @@ class Replica:
             work, self._work = self._work, []
             for start, end in portions([len(entry.message) for entry in work], self._max_frame_bytes):
                 part = work[start:end]
-                self._write(encode(link_pb2.Envelope(work=self._columns(part)), [entry.message for entry in part]))
+                self._write(encode(self._envelope(part), [entry.message for entry in part]))
             self._named = False
         if self._cancels:
             ids, self._cancels = self._cancels, []
             self._write(encode(link_pb2.Envelope(cancel=link_pb2.Cancel(ids=ids))))
 
-    def _columns(self, batch: list[Inference]) -> link_pb2.Work:
+    def _envelope(self, batch: list[Inference]) -> link_pb2.Envelope:
+        """Filled in place, value by value: columns made as lists first, and a message put into another, cost twice as
+        much for a lone request and half as much again for 32."""
         now = self._clock()
-        work = link_pb2.Work(
-            ids=[entry.id for entry in batch],
-            handles=[entry.seat.handle if entry.seat else 0 for entry in batch],
-            rows=[entry.rows for entry in batch],
-            sizes=[len(entry.message) for entry in batch],
-            timeout_us=[max(0, int((entry.deadline - now) * 1e6)) for entry in batch],
-            priorities=[entry.priority for entry in batch],
-            request_ids=[entry.request_id for entry in batch],
-        )
-        if any(entry.traceparent for entry in batch):
+        envelope = link_pb2.Envelope()
+        work = envelope.work
+        add_id, add_handle, add_rows = work.ids.append, work.handles.append, work.rows.append
+        add_size, add_timeout = work.sizes.append, work.timeout_us.append
+        add_priority, add_request_id = work.priorities.append, work.request_ids.append
+        traced = False
+        for entry in batch:
+            add_id(entry.id)
+            add_handle(entry.seat.handle if entry.seat else 0)
+            add_rows(entry.rows)
+            add_size(len(entry.message))
+            left_us = int((entry.deadline - now) * 1e6)
+            add_timeout(left_us if left_us > 0 else 0)
+            add_priority(entry.priority)
+            add_request_id(entry.request_id)
+            if entry.traceparent:
+                traced = True
+        if traced:
             work.traceparents.extend([entry.traceparent for entry in batch])
+            if any(entry.tracestate for entry in batch):
+                work.tracestates.extend([entry.tracestate for entry in batch])
         if self._named:
             work.tenants.extend([entry.tenant for entry in batch])
             weights = [entry.pool.queue.weight(entry.tenant) for entry in batch]
             if any(weight != 1 for weight in weights):
                 work.weights.extend(weights)
-        return work
+        return envelope
 
     def __repr__(self) -> str:
         return f"<Replica {self.name} in_flight={len(self.in_flight)} seats={list(self.seats.values())}>"

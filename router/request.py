@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 from router.pool import Pool, Seat
 from router.sharing import Share
+from router.tracing import Trace
 from serving.errors import DodonaError
 from serving.spec import DEFAULT_PRIORITY
+from serving.tracing.context import MAX_TRACEPARENT_CHARS
 
 
 class Inference:
@@ -14,7 +16,7 @@ class Inference:
     Exactly one of `on_reply(response bytes)` and `on_error(error)` is called, once, in the event loop, unless the
     caller cancels first (`Dispatcher.cancel`); then neither is. `deadline` is event-loop time in seconds; so is `due`,
     when the answer is wanted: the deadline if the caller gave one, else what the model's SLO asks for. `wanted` is the
-    version or label that the caller named, "" for none.
+    version or label that the caller named, "" for none. `trace` is there for sampled requests only.
     """
 
     __slots__ = (
@@ -35,7 +37,9 @@ class Inference:
         "share",
         "slot",
         "tenant",
+        "trace",
         "traceparent",
+        "tracestate",
         "wanted",
     )
 
@@ -54,6 +58,7 @@ class Inference:
         traceparent: str = "",
         tenant: str = "",
         due: float = 0.0,
+        trace: Trace | None = None,
     ) -> None:
         self.message = message
         self.pool = pool
@@ -65,7 +70,10 @@ class Inference:
         self.on_error = on_error
         self.priority = priority
         self.request_id = request_id
-        self.traceparent = traceparent
+        # It stands in the columns of a frame (serving.link.framing.COLUMNS_BYTES).
+        self.traceparent = traceparent if len(traceparent) <= MAX_TRACEPARENT_CHARS else ""
+        self.tracestate = ""
+        self.trace = trace
         self.tenant = tenant
         # The Dispatcher's own notes.
         self.id = 0

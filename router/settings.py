@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from serving.link.address import LinkAddress
 from serving.settings import Settings
+from serving.tracing.settings import Tracing
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 # What a frame holds beside the message: the envelope with its columns.
@@ -174,6 +175,7 @@ class RouterSettings(Settings):
     fairness: Fairness = Fairness()
     shared_memory: SharedMemory = SharedMemory()
     link: Link = Link()
+    tracing: Tracing = Tracing()
 
     @model_validator(mode="after")
     def _messages_fit_frames(self) -> "RouterSettings":

@@ -26,6 +26,7 @@ ALLOWED = {
         "serving.spec",
         "serving.status",
         "serving.tensors",
+        "serving.tracing",
         "serving.wire",
     },
     "dodona": {"protos", "serving", "router", "dodona"},

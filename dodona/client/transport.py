@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -49,7 +50,22 @@ class RequestIds:
 
 
 def call_metadata(options: Options, request_id: str) -> tuple[tuple[str, str], ...]:
-    return (*options.headers, ("x-request-id", request_id))
+    return (*options.headers, ("x-request-id", request_id), *trace_metadata(options.headers))
+
+
+def trace_metadata(given: Iterable[tuple[str, str]] = ()) -> Iterable[tuple[str, str]]:
+    """The current span of a program that uses OpenTelemetry, by its own propagators; what the caller gave stands.
+
+    Looked up, not imported: a program that does not use it pays nothing for it.
+    """
+    if "opentelemetry.trace" not in sys.modules:
+        return ()
+    from opentelemetry.propagate import inject
+
+    carrier: dict[str, str] = {}
+    inject(carrier)
+    names = {name for name, _ in given}
+    return [(name.lower(), value) for name, value in carrier.items() if name.lower() not in names]
 
 
 def text_metadata(*parts: Iterable[tuple[str, str | bytes]] | None) -> dict[str, str]:

@@ -244,6 +244,7 @@ class LocalCluster:
             supervise=self.settings.supervise,
             max_frame_bytes=self.settings.router.link.max_frame_bytes,
             log_level=self.settings.log_level,
+            tracing=self.settings.router.tracing,
         )
         self._agent = Agent(
             settings, command=self._worker_command, stderr=self._log, on_change=lambda _: self._on_change(self)

@@ -1,4 +1,4 @@
-"""Where settings come from: defaults < file < environment < command line; and which of them gave each value."""
+"""Where settings come from: defaults < OTEL_* < file < DODONA_* < command line; and which of them gave each value."""
 
 import os
 import re
@@ -13,6 +13,7 @@ from dodona.config.fields import Path, annotation_at, is_text
 from dodona.config.settings import ClusterSettings
 from serving.errors import ConfigurationError
 from serving.settings import validate
+from serving.tracing.settings import from_environment
 from serving.yaml_text import DuplicateKey, fault_of, parse_yaml
 
 PREFIX: Final = "DODONA_"
@@ -55,6 +56,10 @@ def load(
     for name, key, value in (*_from_environment(environment), *_from_flags(flags or {})):
         _put(values, key, value, name)
         sources[key] = name
+    for name, key, value in _from_opentelemetry(environment):
+        if key not in sources:
+            _put(values, key, value, name)
+            sources[key] = name
     try:
         return Configuration(validate(ClusterSettings, values), sources)
     except ConfigurationError as error:
@@ -98,6 +103,11 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, Pat
         if annotation is None and _KUBERNETES.match(name):
             continue
         yield name, key, environment[name] if is_text(annotation) else _scalar(name, environment[name])
+
+
+def _from_opentelemetry(environment: Mapping[str, str]) -> Iterator[tuple[str, Path, object]]:
+    for key, (name, value) in from_environment(environment).items():
+        yield name, ("router", "tracing", key), value
 
 
 def _scalar(name: str, text: str) -> object:

@@ -15,6 +15,7 @@ from protos import routing_pb2
 from router.core import Core
 from router.edge.caching import CacheUser, heed
 from router.request import Inference
+from router.tracing import Trace
 from serving.errors import DodonaError, InvalidRequest
 from serving.wire import without_tail
 
@@ -43,6 +44,7 @@ def inference_of(
     on_reply: Callable[[bytes], None],
     on_error: Callable[[DodonaError], None],
     tenant: str = "",
+    trace: Trace | None = None,
 ) -> Inference:
     """Settle version, rows, priority, tenant and deadline of a serialised inference.ModelInferRequest.
 
@@ -95,6 +97,7 @@ def inference_of(
         traceparent=traceparent,
         tenant=tenant[:_MAX_TENANT_CHARS],
         due=due,
+        trace=trace,
     )
     if pool.sharing is not None:
         pool.sharing.join(inference, routing, plain=not has_parameters)
@@ -132,6 +135,7 @@ async def infer(
     traceparent: str,
     tenant: str = "",
     caller: CacheUser | None = None,
+    trace: Trace | None = None,
 ) -> bytes:
     """The serialised ModelInferResponse. Raises DodonaError; cancelling the coroutine cancels the inference. Where the
     answer may be shared, `caller` says what it takes, and is told where its answer came from."""
@@ -145,20 +149,26 @@ async def infer(
         if not future.done():
             future.set_exception(error)
 
-    inference = inference_of(
-        core,
-        message,
-        deadline=deadline,
-        request_id=request_id,
-        traceparent=traceparent,
-        on_reply=reply,
-        on_error=fail,
-        tenant=tenant,
-    )
-    share = inference.share
-    if share is not None and caller is not None:
-        heed(inference, caller.cache_control)
-    core.dispatcher.submit(inference)
+    try:
+        inference = inference_of(
+            core,
+            message,
+            deadline=deadline,
+            request_id=request_id,
+            traceparent=traceparent,
+            on_reply=reply,
+            on_error=fail,
+            tenant=tenant,
+            trace=trace,
+        )
+        share = inference.share
+        if share is not None and caller is not None:
+            heed(inference, caller.cache_control)
+        core.dispatcher.submit(inference)
+    except DodonaError as error:
+        if trace is not None:
+            trace.refused(error)
+        raise
     try:
         response = await future
     except asyncio.CancelledError:

@@ -10,7 +10,7 @@ CUDA_SHARED_MEMORY: Final = (
 )
 TRACE: Final = (
     "changing trace settings over the wire is not offered",
-    "send a W3C traceparent with the request; it is passed on to the worker",
+    "set router.tracing in dodona.yaml; a W3C traceparent decides for its own request",
 )
 LOG: Final = (
     "changing log settings over the wire is not offered",

@@ -151,4 +151,5 @@ class Fleet:
             "nice": settings.supervise.nice,
             "drain_grace_s": settings.supervise.drain_grace_s,
             "max_frame_bytes": settings.max_frame_bytes,
+            "tracing": settings.tracing.model_dump(mode="json"),
         }

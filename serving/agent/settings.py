@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr
 
 from serving.link.address import LinkAddress
 from serving.settings import Settings
+from serving.tracing.settings import Tracing
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -67,6 +68,7 @@ class AgentSettings(Settings):
     """Bytes of one frame on the link."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log line written by the workers."""
+    tracing: Tracing = Tracing()
 
     @property
     def poll_interval_s(self) -> float:

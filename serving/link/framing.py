@@ -15,7 +15,7 @@ from protos import link_pb2
 PROTOCOL_VERSION: Final = 1
 DEFAULT_MAX_FRAME_BYTES: Final = 256 * 1024 * 1024
 
-COLUMNS_BYTES: Final = 512
+COLUMNS_BYTES: Final = 1024
 """What one request may add to an envelope: numbers, its request id, its trace context."""
 
 LARGE_BYTES: Final = 64 * 1024

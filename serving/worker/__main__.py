@@ -17,6 +17,7 @@ from serving import log as json_log
 from serving.errors import ConfigurationError
 from serving.loop import run
 from serving.settings import validate
+from serving.tracing.settings import with_environment
 from serving.worker.process import WorkerProcess
 from serving.worker.settings import WorkerSettings
 
@@ -33,7 +34,7 @@ def read_settings(path: Path) -> WorkerSettings:
         raise ConfigurationError(f"not JSON: {error}", field="--settings", remedy="write a JSON object") from error
     if not isinstance(values, dict):
         raise ConfigurationError("not a JSON object", field="--settings", remedy="write a JSON object")
-    return validate(WorkerSettings, values)
+    return validate(WorkerSettings, with_environment(values, os.environ))
 
 
 def main() -> int:

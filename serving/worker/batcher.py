@@ -177,7 +177,9 @@ class Batcher:
         """In the loop or in the thread: the answers or why there are none, and the seconds it took."""
         begin = self._clock()
         try:
-            result: Answered | DodonaError = self._run(requests)
+            answered = self._run(requests)
+            answered.began = begin
+            result: Answered | DodonaError = answered
         except DodonaError as error:
             result = error
         except BaseException as error:  # a fault of ours must not take the batch's callers with it
@@ -226,7 +228,10 @@ class Batcher:
             self._answer(batch, result)
         else:
             self._fail(batch, result, took_s)
-        self._schedule()
+        if self._waiting:
+            self._schedule()
+        else:  # a further turn of the loop, with nothing to decide, is a twentieth of a lone request here
+            self._idle.set()
 
     def _answer(self, batch: list[Job], result: Answered) -> None:
         answers: list[bytes | DodonaError] = [*result.responses]
@@ -251,6 +256,7 @@ class Batcher:
                 infer_s=result.infer_s,
                 output_s=result.encode_s,
                 runtime=result.runtime,
+                began=result.began,
             )
         )
 
@@ -262,6 +268,7 @@ class Batcher:
                 "error": str(error),
                 "rows": sum(job.rows for job in batch),
                 "request_id": [job.request_id for job in batch if job.request_id][:16],
+                **_trace_ids(batch),
             },
             exc_info=error.__cause__ if isinstance(error, ModelFailed) else None,
         )
@@ -277,3 +284,8 @@ class Batcher:
             job.state = WAITING
             job.group = job  # equal to no other: it runs alone
             self._waiting.append(job)
+
+
+def _trace_ids(batch: list[Job]) -> dict[str, list[str]]:
+    traced = [job.trace.context.trace_id.hex() for job in batch if job.trace is not None][:16]
+    return {"trace_id": traced} if traced else {}

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from serving.errors import DodonaError
 from serving.policy.batching import Waiting
+from serving.tracing.context import Context
 from serving.worker.request import DecodedRequest
 
 WAITING, RUNNING, DONE = range(3)
@@ -16,6 +17,16 @@ class Sink(Protocol):
 
     def deliver(self, outcome: "Outcome") -> None:
         """Called in the event loop, once for all jobs of one batch that came from here."""
+
+
+class JobTrace:
+    """Where a sampled request hangs in its trace: its parent, and the span that stands for it here."""
+
+    __slots__ = ("context", "span_id")
+
+    def __init__(self, context: Context, span_id: bytes) -> None:
+        self.context = context
+        self.span_id = span_id
 
 
 class Job(Waiting):
@@ -31,6 +42,7 @@ class Job(Waiting):
         "sink",
         "started",
         "state",
+        "trace",
     )
 
     def __init__(
@@ -67,6 +79,8 @@ class Job(Waiting):
         self.decode_s = decode_s
         self.started = 0.0
         self.state = WAITING
+        self.trace: JobTrace | None = None
+        """None for a request that is not sampled."""
         self.cancelled = False
         """The caller has gone; its part of a running batch is thrown away."""
 
@@ -86,3 +100,5 @@ class Outcome:
     infer_s: float = 0.0
     output_s: float = 0.0
     runtime: str = ""
+    began: float = 0.0
+    """When the run began, of the same clock as the jobs' times; 0 = none."""

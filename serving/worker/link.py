@@ -17,6 +17,7 @@ from serving.link.words import failure_of
 from serving.policy.credit import window_rows
 from serving.shared_memory.regions import Regions
 from serving.worker.job import Job, Outcome
+from serving.worker.tracing import WorkerTracer
 from serving.worker.version import ServedVersion
 
 log = logging.getLogger(__name__)
@@ -45,9 +46,11 @@ class Host(Protocol):
 class WorkerLink:
     """A `serving.link.client.Peer`; `attach` gives it the way to write a frame to the router."""
 
-    def __init__(self, host: Host, address: str) -> None:
+    def __init__(self, host: Host, address: str, tracer: WorkerTracer | None = None) -> None:
+        """`tracer`: None where tracing is off."""
         self._host = host
         self._address = address
+        self._tracer = tracer
         self._send: Send = _unattached
         self._jobs: dict[int, Job] = {}
         self._max_frame_bytes = 0
@@ -134,7 +137,8 @@ class WorkerLink:
         request_ids = work.request_ids or [""] * len(ids)
         tenants = work.tenants or [""] * len(ids)
         weights = work.weights or [1.0] * len(ids)
-        columns = (work.handles, work.sizes, work.timeout_us, priorities, request_ids, tenants, weights)
+        traces = (work.traceparents or ids, work.tracestates or ids)
+        columns = (work.handles, work.sizes, work.timeout_us, priorities, request_ids, tenants, weights, *traces)
         if any(len(column) != len(ids) for column in columns):
             raise LinkError("columns of a work frame differ in length")
         if work.weights and not min(work.weights) > 0:
@@ -179,6 +183,8 @@ class WorkerLink:
             now = decoded
             jobs[number] = job
             version.batcher.submit(job)
+        if self._tracer is not None and work.traceparents:
+            self._tracer.mark(work, jobs)
         for handle, failures in refused.items():
             self._refuse(handle, failures)
 
@@ -227,22 +233,25 @@ class WorkerLink:
         rows: int,
     ) -> None:
         ran = outcome.rows > 0
-        results = link_pb2.Results(
-            handle=outcome.handle,
-            ids=[job.number for job in jobs],
-            sizes=sizes,
-            queue_us=[_microseconds(job.started - job.arrived) for job in jobs] if ran else [0] * len(jobs),
-            rows=rows,
-            input_us=_microseconds(outcome.input_s),
-            infer_us=_microseconds(outcome.infer_s),
-            output_us=_microseconds(outcome.output_s),
-        )
+        # Filled in place: a message that is put into another is copied.
+        envelope = link_pb2.Envelope()
+        results = envelope.results
+        results.handle = outcome.handle
+        results.rows = rows
+        results.input_us = _microseconds(outcome.input_s)
+        results.infer_us = _microseconds(outcome.infer_s)
+        results.output_us = _microseconds(outcome.output_s)
+        results.sizes.extend(sizes)
+        add_id, add_wait = results.ids.append, results.queue_us.append
+        for job in jobs:
+            add_id(job.number)
+            add_wait(_microseconds(job.started - job.arrived) if ran else 0)
         payloads = [answer for answer in answers if isinstance(answer, bytes)]
         if len(payloads) < len(answers):
             results.failures.extend(
                 failure_of(answer, index) for index, answer in enumerate(answers) if not isinstance(answer, bytes)
             )
-        self._send(link_pb2.Envelope(results=results), payloads)
+        self._send(envelope, payloads)
 
 
 def _refusal(error: Exception, version: ServedVersion | None, request_id: str) -> DodonaError:
@@ -272,4 +281,5 @@ def _too_large(size: int, limit: int) -> TooLarge:
 
 
 def _microseconds(seconds: float) -> int:
-    return min(_MAX_U32, max(0, int(seconds * 1e6)))
+    number = int(seconds * 1e6)
+    return number if 0 <= number <= _MAX_U32 else min(_MAX_U32, max(0, number))

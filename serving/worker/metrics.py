@@ -60,6 +60,10 @@ class WorkerMetrics:
             (*_LABELS, "state"),
         )
 
+        self.spans = metrics.counter(
+            "dodona_spans_total", "Spans of traced requests, by what became of them.", ("outcome",)
+        )
+
     def of(self, spec: ModelSpec) -> "VersionMetrics":
         return VersionMetrics(self, spec)
 

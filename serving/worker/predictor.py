@@ -27,6 +27,8 @@ class Answered:
     encode_s: float
     runtime: str = ""
     """Who ran it: the framework, or what it was compiled for."""
+    began: float = 0.0
+    """When the batcher began the run, by its clock."""
 
 
 class Predictor:

@@ -20,12 +20,14 @@ from protos import link_pb2
 from serving.link.client import LinkClient
 from serving.link.framing import PROTOCOL_VERSION
 from serving.spec import ModelSpec
+from serving.tracing.start import open_outbox
 from serving.worker.link import WorkerLink
 from serving.worker.load import Loaded
 from serving.worker.loader import Loader
 from serving.worker.metrics import WorkerMetrics
 from serving.worker.parent import BEAT_S, Command, StatusLine, Unload, read_commands
 from serving.worker.settings import WorkerSettings
+from serving.worker.tracing import WorkerTracer
 from serving.worker.version import ServedVersion
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,12 @@ class WorkerProcess:
         self._going = asyncio.Event()
         self._left_running = False
         self._failed = False
+        self._random = Random()
+        self._outbox = open_outbox(settings.tracing, os.environ, service="dodona-worker", instance=settings.name)
+        self._tracer: WorkerTracer | None = None
+        if self._outbox is not None:
+            self._tracer = WorkerTracer(self._outbox.record, self._random.randbytes)
+            self._outbox.count_in(self._metrics.spans)
         self._loader = Loader(settings, self._status, self._metrics, self._serve)
         self.versions: dict[int, ServedVersion] = {}
 
@@ -90,6 +98,8 @@ class WorkerProcess:
                 task.cancel()
             await asyncio.gather(going, loading, *dialling, return_exceptions=True)
         await self._close_versions()
+        if self._outbox is not None:
+            await asyncio.to_thread(self._outbox.close)
         self._status.tell("drained")
 
     # What the links ask.
@@ -129,6 +139,7 @@ class WorkerProcess:
             self._metrics.of(spec),
             inline_below_s=self._settings.inline_below_s,
             hung=self._hung,
+            tracer=self._tracer,
         )
         self.versions[version.handle] = version
         self._device = version.device
@@ -195,11 +206,10 @@ class WorkerProcess:
     # Beginnings.
 
     def _clients(self) -> list[LinkClient]:
-        random = Random()
         clients = []
         for address in self._settings.routers:
-            link = WorkerLink(self, address)
-            client = LinkClient(address, link, random, max_frame_bytes=self._settings.max_frame_bytes)
+            link = WorkerLink(self, address, self._tracer)
+            client = LinkClient(address, link, self._random, max_frame_bytes=self._settings.max_frame_bytes)
             link.attach(client.send)
             self._links.append(link)
             clients.append(client)

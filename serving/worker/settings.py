@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr, StringConstraints
 
 from serving.link.address import LinkAddress
 from serving.settings import Settings
+from serving.tracing.settings import Tracing
 
 
 class WorkerModel(Settings):
@@ -44,3 +45,4 @@ class WorkerSettings(Settings):
     """Seconds that accepted requests get to finish when the worker is told to go."""
     max_frame_bytes: Annotated[int, Field(ge=1024)] = 256 * 1024 * 1024
     """Bytes of one frame from a router; longer ones cut the link."""
+    tracing: Tracing = Tracing()

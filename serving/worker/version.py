@@ -13,6 +13,7 @@ from serving.worker.batcher import Batcher
 from serving.worker.job import Outcome, Sink
 from serving.worker.load import Loaded
 from serving.worker.metrics import VersionMetrics
+from serving.worker.tracing import WorkerTracer
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ class ServedVersion:
         *,
         inline_below_s: float,
         hung: "Callable[[ServedVersion, str], None]",
+        tracer: WorkerTracer | None = None,
     ) -> None:
         """`hung` is called with the reason once a run is given up, before its requests are reported."""
         predictor = loaded.predictor
@@ -45,6 +47,7 @@ class ServedVersion:
         self.decode = predictor.decode
         self.cost = loaded.cost
         self._limits = limits
+        self._tracer = tracer
         self._predictor = predictor
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"run-{predictor.spec}")
         self.batcher = Batcher(
@@ -90,6 +93,16 @@ class ServedVersion:
 
     def _report(self, outcome: Outcome) -> None:
         self.metrics.record(outcome)
+        tracer = self._tracer
+        if tracer is None or not tracer.open:
+            self._deliver(outcome)
+        else:
+            answered_at = tracer.clock()
+            self._deliver(outcome)
+            tracer.finished(self.spec, outcome, answered_at)
+
+    @staticmethod
+    def _deliver(outcome: Outcome) -> None:
         first = outcome.jobs[0].sink
         if all(job.sink is first for job in outcome.jobs):
             first.deliver(outcome)

@@ -9,6 +9,7 @@ from router.link.peers import Agent
 from router.replica import Replica
 from router.request import Inference
 from router.settings import Limits, RouterSettings
+from router.tracing import Trace
 from serving.errors import DodonaError
 from serving.link.framing import DEFAULT_MAX_FRAME_BYTES, FrameReader, cut
 from serving.status import Status
@@ -165,6 +166,8 @@ class Cluster:
         tenant: str = "",
         *,
         turn: bool = True,
+        traceparent: str = "",
+        trace: Trace | None = None,
     ) -> Caller:
         """Send a request as an edge does; refusals at once raise."""
         caller = Caller()
@@ -184,10 +187,11 @@ class Cluster:
             message if message is not None else request(),
             deadline=None if timeout_s is None else self.now + timeout_s,
             request_id=request_id,
-            traceparent="",
+            traceparent=traceparent,
             on_reply=reply,
             on_error=fail,
             tenant=tenant,
+            trace=trace,
         )
         self.core.dispatcher.submit(caller.inference)
         if turn:

@@ -164,7 +164,7 @@ def test_one_timer_serves_all_deadlines() -> None:
 def test_work_of_one_turn_is_cut_into_frames_the_worker_accepts() -> None:
     """Many large requests at once must not break the link for all."""
     cluster = Cluster()
-    worker = Worker(cluster, "w1", max_frame_bytes=3000)
+    worker = Worker(cluster, "w1", max_frame_bytes=4200)
     worker.serve(model(), window=100)
     callers = [cluster.call(request(rows=100), turn=False) for _ in range(6)]
     cluster.turn()

@@ -4,6 +4,7 @@ Per request: one look at the metadata, one decode of the routing fields, one Inf
 """
 
 from functools import partial
+from typing import Final
 
 from router.core import Core
 from router.edge.caching import cache_control, heed
@@ -11,19 +12,23 @@ from router.edge.grpc.rpc import identity
 from router.edge.intake import inference_of
 from router.front.calls import Metadata, Unary, UnaryCall
 from router.sharing import Share
+from router.tracing import grpc_origin
 from serving.errors import DodonaError
+
+_ORIGIN: Final = grpc_origin("ModelInfer")
 
 
 def model_infer(core: Core) -> Unary:
     submit = core.dispatcher.submit
     cancel = core.dispatcher.cancel
-
+    begin = core.tracer.begin if core.tracer is not None else None
     tenant_header = core.settings.fairness.tenant_header
 
     def start(call: UnaryCall) -> None:
         request_id, traceparent, tenant = identity(call.metadata, tenant_header)
         echo = (("x-request-id", request_id),)
         fail = partial(call.fail, metadata=echo)
+        trace = begin(_ORIGIN, traceparent, call.metadata) if begin is not None else None
         try:
             inference = inference_of(
                 core,
@@ -34,6 +39,7 @@ def model_infer(core: Core) -> Unary:
                 on_reply=partial(call.reply, metadata=echo),
                 on_error=fail,
                 tenant=tenant,
+                trace=trace,
             )
             if inference.share is not None:
                 heed(inference, cache_control(call.metadata))
@@ -42,6 +48,8 @@ def model_infer(core: Core) -> Unary:
             submit(inference)
         except DodonaError as error:
             call.on_cancel = None
+            if trace is not None:
+                trace.refused(error)
             fail(error)
 
     return Unary(start)

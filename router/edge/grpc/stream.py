@@ -25,6 +25,7 @@ from router.edge.grpc.rpc import identity
 from router.edge.intake import inference_of
 from router.front.calls import Stream, StreamCall
 from router.request import Inference
+from router.tracing import grpc_origin
 from serving.errors import DodonaError
 from serving.wire import head
 
@@ -38,6 +39,8 @@ _FINAL: Final = inference_pb2.ModelInferResponse(
 _INFER_RESPONSE_FIELD: Final = inference_pb2.ModelStreamInferResponse.INFER_RESPONSE_FIELD_NUMBER
 
 Outcome = bytes | DodonaError
+
+_ORIGIN: Final = grpc_origin("ModelStreamInfer")
 
 
 def model_stream_infer(core: Core) -> Stream:
@@ -106,6 +109,8 @@ class _Conversation:
 
     def _start(self, message: bytes, number: int) -> _Exchange:
         exchange = _Exchange(message, self._loop.create_future())
+        tracer = self._core.tracer
+        trace = tracer.begin(_ORIGIN, self._traceparent, self._call.metadata) if tracer is not None else None
         try:
             inference = inference_of(
                 self._core,
@@ -116,12 +121,15 @@ class _Conversation:
                 on_reply=exchange.settle,
                 on_error=exchange.settle,
                 tenant=self._tenant,
+                trace=trace,
             )
             if inference.share is not None:
                 heed(inference, self._cache_control)
             self._core.dispatcher.submit(inference)
             exchange.inference = inference
         except DodonaError as error:
+            if trace is not None:
+                trace.refused(error)
             exchange.settle(error)
         return exchange
 

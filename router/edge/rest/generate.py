@@ -4,7 +4,7 @@ A member that has the name of an input is its value; any other is a request para
 `parameters`. Streaming needs models that answer more than once, which the runtimes do not offer.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -15,8 +15,11 @@ from router.edge.rest.encode import raws_of
 from router.edge.rest.exchange import Request, Response
 from router.edge.rest.parameters import mapping, write_parameters
 from router.edge.rest.predict import compressed, predict
+from router.tracing import http_origin
 from serving.errors import InvalidRequest, Unimplemented
 from serving.spec import Signature
+
+_ORIGIN: Final = http_origin("POST", "/v2/models/{model}/generate")
 
 
 async def generate(request: Request) -> Response:
@@ -36,7 +39,7 @@ async def generate(request: Request) -> Response:
         head.inputs.add(name=tensor.name, datatype="BYTES", shape=[1] * len(signature.wire_shape(tensor)))
         raws.append(pack([members[tensor.name]], "BYTES", _always(tensor.name)))
     message = assemble(head, raws, core.settings.limits.max_message_bytes)
-    answer = inference_pb2.ModelInferResponse.FromString(await predict(request, message))
+    answer = inference_pb2.ModelInferResponse.FromString(await predict(request, message, _ORIGIN))
     return await compressed(request, Response(orjson.dumps(_reply(answer, members.get("id")))))
 
 

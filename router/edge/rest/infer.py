@@ -18,9 +18,10 @@ from router.edge.rest.encode import response_of, textual_bytes
 from router.edge.rest.exchange import Direct, Request, Response, check_content_type, timeout_of
 from router.edge.rest.jsontext import parse
 from router.edge.rest.outcome import answer, fault, refusal
-from router.edge.rest.predict import compressed, predict, say_where_from, set_compressed
+from router.edge.rest.predict import INFER, compressed, predict, say_where_from, set_compressed
 from router.edge.rest.templates import RequestTemplate
 from router.sharing import Share
+from router.tracing import Trace
 from serving.errors import DodonaError, InvalidRequest
 
 _JSON: Final = b"content-type: application/json\r\nx-request-id: %s\r\n"
@@ -68,6 +69,18 @@ def start_infer(request: Request) -> None:
     if plan.packed or _json_bytes(plan, exchange.body) >= LARGE:
         exchange.run(answer(_infer_in_steps, request))
         return
+    tracer = core.tracer
+    trace = tracer.begin(INFER, plan.traceparent, exchange.head.headers) if tracer is not None else None
+    try:
+        _submit(request, plan, trace)
+    except DodonaError as error:
+        if trace is not None:
+            trace.refused(error)
+        raise
+
+
+def _submit(request: Request, plan: InferPlan, trace: Trace | None) -> None:
+    exchange, core = request.exchange, request.core
     message, wanted, template = _decode(core, plan, exchange.body)
     dispatcher = core.dispatcher
     inference = inference_of(
@@ -79,6 +92,7 @@ def start_infer(request: Request) -> None:
         on_reply=partial(_reply, request, plan, wanted, template),
         on_error=partial(_fail, request),
         tenant=plan.tenant,
+        trace=trace,
     )
     share = inference.share
     if share is not None:

@@ -1,21 +1,29 @@
 """Inference for endpoints that are coroutines, and the compression of their answers."""
 
+from typing import Final
+
 from router.edge.intake import infer
 from router.edge.rest.body import LEAST_COMPRESSED, accepted_encoding, compress
 from router.edge.rest.exchange import Request, Response
+from router.tracing import Origin, http_origin
+
+INFER: Final = http_origin("POST", "/v2/models/{model}/infer")
 
 
-async def predict(request: Request, message: bytes) -> bytes:
-    """Serialised ModelInferRequest in, ModelInferResponse out. Raises DodonaError; cancelling it, as the listener does
-    when the caller has gone, withdraws the inference."""
+async def predict(request: Request, message: bytes, origin: Origin = INFER) -> bytes:
+    """Serialised ModelInferRequest in, ModelInferResponse out; `origin` names the route in traces. Raises DodonaError;
+    cancelling it, as the listener does when the caller has gone, withdraws the inference."""
+    tracer, traceparent = request.core.tracer, request.traceparent
+    trace = tracer.begin(origin, traceparent, request.headers, request.exchange.opened_at) if tracer else None
     return await infer(
         request.core,
         message,
         deadline=request.deadline(),
         request_id=request.request_id,
-        traceparent=request.traceparent,
+        traceparent=traceparent,
         tenant=request.tenant,
         caller=request,
+        trace=trace,
     )
 
 

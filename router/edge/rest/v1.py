@@ -13,8 +13,11 @@ from router.edge.rest.encode import raws_of
 from router.edge.rest.exchange import Request, Response, as_json
 from router.edge.rest.instances import tensors_of
 from router.edge.rest.predict import compressed, predict
+from router.tracing import http_origin
 from serving.errors import Unavailable
 from serving.spec import State
+
+_ORIGIN: Final = http_origin("POST", "/v1/models/{model}:predict")
 
 list_models = model_names
 
@@ -37,7 +40,7 @@ async def predict_rows(request: Request) -> Response:
     for tensor in tensors:
         head.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
     message = assemble(head, [tensor.raw for tensor in tensors], core.settings.limits.max_message_bytes)
-    answer = inference_pb2.ModelInferResponse.FromString(await predict(request, message))
+    answer = inference_pb2.ModelInferResponse.FromString(await predict(request, message, _ORIGIN))
     reply = {"outputs": _columns(answer)} if columnar else {"predictions": _rows(answer)}
     return await compressed(request, Response(orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)))
 

@@ -13,6 +13,7 @@ from serving.worker.link import WorkerLink
 from serving.worker.load import Loaded
 from serving.worker.metrics import WorkerMetrics
 from serving.worker.predictor import Predictor
+from serving.worker.tracing import WorkerTracer
 from serving.worker.version import ServedVersion
 from tests.serving.runtimes.models import bundle
 from tests.serving.worker.fakes import FakeRuntime, turns
@@ -25,7 +26,14 @@ Frame = tuple[link_pb2.Envelope, Sequence[bytes]]
 class Router:
     """A host with one version (handle 1) and a link whose frames are kept instead of sent."""
 
-    def __init__(self, folder: Path, *, inline: bool = True, max_frame_bytes: int = 2**20) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        inline: bool = True,
+        max_frame_bytes: int = 2**20,
+        tracer: WorkerTracer | None = None,
+    ) -> None:
         self.runtime = FakeRuntime()
         made = bundle(folder, {}, framework="echo", batching={"max_batch_rows": 100})
         cost = RunCost()
@@ -38,11 +46,12 @@ class Router:
             self.metrics.of(made.spec),
             inline_below_s=10.0 if inline else 0.0,
             hung=lambda version, _: self.versions.pop(version.handle),
+            tracer=tracer,
         )
         self.versions = {1: self.version}
         self.changes = 0
         self.frames: list[Frame] = []
-        self.link = WorkerLink(self, "unix:link")
+        self.link = WorkerLink(self, "unix:link", tracer)
         self.link.attach(lambda envelope, payloads: self.frames.append((envelope, payloads)))
         self.welcome = link_pb2.Welcome(protocol_version=1, router="r", max_frame_bytes=max_frame_bytes)
         self.link.welcomed(self.welcome)
