@@ -54,7 +54,9 @@ class Parting(asyncio.Protocol):
         if buffered < self._buffered:
             self._moved_at = now
         self._buffered = buffered
-        if not buffered or now - self._moved_at > self._limits.write_stall_s:
+        if not buffered:
+            self._transport.close()
+        elif now - self._moved_at > self._limits.write_stall_s:
             self._transport.abort()
         else:
             self._timer = self._loop.call_later(self._limits.linger_s, self._look)
