@@ -115,7 +115,7 @@ def _train(path: Path) -> None:
     random = np.random.default_rng(0)
     rows = random.normal(size=(4000, 30)).astype(np.float32)
     target = rows[:, 0] + rows[:, 1] * rows[:, 2] + random.normal(size=4000) > 0
-    settings = {"objective": "binary:logistic", "max_depth": 6}
+    settings = {"objective": "binary:logistic", "max_depth": 6, "nthread": 1}
     xgboost.train(settings, xgboost.DMatrix(rows, target), num_boost_round=500).save_model(path)
 
 

@@ -37,6 +37,7 @@ class Life:
         self.listeners: Mapping[str, str] = {}
         """Empty until it listens."""
         self.ready = False
+        self._introduced = False
         self.leaving = False
         """Was told to drain."""
         self.figures = Figures()
@@ -57,6 +58,7 @@ class Life:
             await self._channel.open(ours)
             told = {"settings": plain(settings), "number": number, "replaces": replaces}
             self._channel.tell(Word.SETTINGS, orjson.dumps(told))
+            self._introduced = True
             self._changed(self)  # it must know of the others before it answers its first caller
             # A session of its own: Ctrl-C in the terminal is for the parent, which ends its processes in order.
             self._process = await asyncio.create_subprocess_exec(
@@ -86,7 +88,8 @@ class Life:
         self._signal(lambda process: process.kill())
 
     def others_ready(self, ready: bool) -> None:
-        self._channel.tell(Word.READY, b"1" if ready else b"0")
+        if self._introduced:  # its settings are the first that it reads
+            self._channel.tell(Word.READY, b"1" if ready else b"0")
 
     async def ask(self, word: Word) -> bytes | None:
         """None if it does not answer in time."""
