@@ -5,7 +5,7 @@ its figures, and its answer becomes an error that names the setting.
 """
 
 from router.metrics import RouterMetrics
-from router.policy.admission import Outlook, outlook, retry_after
+from router.policy.admission import Outlook, outlook, patience_s, retry_after
 from router.request import Inference
 from router.settings import Admission, Limits
 from serving.errors import Shed
@@ -32,6 +32,8 @@ class Gate:
         """Raises Shed where the request may not wait: its tenant's part of the queue is full, or it would be late."""
         queue = inference.pool.queue
         tenant = inference.tenant
+        if not queue:
+            inference.pool.standing_since = now
         most = self._limits.max_pending
         if queue and queue.pending(tenant) >= max(1.0, most * queue.share(tenant)):
             view = self._outlook(inference)
@@ -39,10 +41,11 @@ class Gate:
             delay_s = view.run_s if view is not None else _UNKNOWN_DELAY_S
             raise self._shed("pending", f"router.limits.max_pending = {most} is reached{share}", delay_s)
         if self._admission.enabled and inference.pool.ready:
-            self._check_outlook(inference, inference.due - now)
+            self._check_outlook(inference, now)
 
-    def _check_outlook(self, inference: Inference, allowed_s: float) -> None:
+    def _check_outlook(self, inference: Inference, now: float) -> None:
         view = self._outlook(inference)
+        allowed_s = patience_s(view, inference.due - now, now - inference.pool.standing_since)
         delay_s = retry_after(view, allowed_s)
         if view is None or delay_s <= 0:
             return

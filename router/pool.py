@@ -93,6 +93,7 @@ class Pool:
         "sharing",
         "sharing_figures",
         "spec",
+        "standing_since",
         "statistics",
     )
 
@@ -101,6 +102,8 @@ class Pool:
         self.served: Served | None = None
         self.seats: list[Seat] = []
         self.queue: FairQueue[Inference] = FairQueue(shares)
+        self.standing_since = 0.0
+        """When a request last found no room and nobody else waiting. Event-loop time."""
         self.named_rows = 0
         """Rows at workers whose tenants have names."""
         self.sharing: Sharing | None = None

@@ -7,8 +7,10 @@ tasks of streaming calls.
 import asyncio
 import logging
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 
 from router.alarm import Alarm
 from router.front.calls import Methods, Stream, Unary
@@ -29,6 +31,9 @@ _BACKLOG = 1024
 # What a peer gets to hear GOAWAY, and to take the last bytes, at most, while draining.
 _FAREWELL_S = 1.0
 _LONGEST_SWEEP_S = 5.0
+# What callers may take of one turn of the event loop. uvloop's time is that of the turn's beginning, in whole
+# milliseconds (so between one and two are left); asyncio's own goes on, and the bound is never reached there.
+_TURN_S = 0.002
 
 
 class Http2Front:
@@ -63,6 +68,7 @@ class Http2Front:
         self._none_left.set()
         self._draining = False
         self._to_flush: list[Http2Connection] = []
+        self._behind: deque[Http2Connection] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         # One thread: zlib leaves the interpreter free, and one caller's large messages are not to take every core.
         self._inflater = ThreadPoolExecutor(1, "inflate")
@@ -150,6 +156,26 @@ class Http2Front:
         waiting, self._to_flush = self._to_flush, []
         for connection in waiting:
             connection.flush()
+
+    def turn_is_over(self, began_at: float) -> bool:
+        return monotonic() - began_at > _TURN_S
+
+    def catch_up_later(self, connection: Http2Connection) -> None:
+        if not self._behind:
+            self.loop.call_soon(self._catch_up)
+        self._behind.append(connection)
+
+    def _catch_up(self) -> None:
+        """One after the other, as far as this turn lasts; who has more comes last."""
+        began_at = self.loop.time()
+        for _ in range(len(self._behind)):
+            connection = self._behind.popleft()
+            if connection.catch_up(began_at):
+                self._behind.append(connection)
+            if self.turn_is_over(began_at):
+                break
+        if self._behind:
+            self.loop.call_soon(self._catch_up)
 
     def run(self, call: Http2StreamCall, work: Awaitable[None]) -> None:
         task = call.task = asyncio.ensure_future(work)

@@ -5,9 +5,10 @@ Hot path: `data_received` -> the edge's function -> `Http2UnaryCall.reply`, and 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from ssl import SSLObject
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from router.front.calls import StreamCall, UnaryCall
 from router.front.http2_calls import Http2Call, Http2StreamCall, Http2UnaryCall
@@ -33,6 +34,11 @@ from router.http2.streams import (
 from serving.errors import Cancelled, DeadlineExceeded, DodonaError, InternalError, Unavailable
 
 log = logging.getLogger(__name__)
+
+_AT_ONCE: Final = 8
+"""Requests between two looks at the clock."""
+_MOST_WAITING: Final = 64
+"""Beyond so many events the connection is not read; a connection with one call at a time never gets there."""
 
 
 class Listener(Protocol):
@@ -72,6 +78,12 @@ class Listener(Protocol):
     def chance(self) -> float:
         """A random number 0..1."""
 
+    def turn_is_over(self, began_at: float) -> bool:
+        """Whether the event loop's turn that began then (its own time, seconds) has taken long enough."""
+
+    def catch_up_later(self, connection: "Http2Connection") -> None:
+        """Call `catch_up` of the connection in a later turn, and again until it returns False."""
+
 
 class Http2Connection(asyncio.Protocol):
     def __init__(self, listener: Listener) -> None:
@@ -84,6 +96,9 @@ class Http2Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parting: Parting | None = None
         self._corked = False
+        self._waiting: deque[Event] = deque()
+        """What came in a turn that was over."""
+        self._reading = True
         self.answers = self._http.answers
         self.settle = listener.settle
         self.limits = listener.limits
@@ -106,30 +121,69 @@ class Http2Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         now = self._loop.time()
         self._live.seen_at = now
-        self._corked = True  # replies given at once wait for the one write below
         events = self._http.receive(data, now)
+        dealt = 0 if self._waiting else self._deal(events, now)
+        if dealt < len(events):
+            if not self._waiting:
+                self._listener.catch_up_later(self)
+            self._waiting.extend(events[dealt:])
+            self._throttle()
+        events.clear()  # an idle connection is not to keep its last message alive
+
+    def catch_up(self, now: float) -> bool:
+        """Deal with what waits, in a turn of the loop that began at `now`; False once nothing waits any more."""
+        waiting = self._waiting
+        for _ in range(self._deal(waiting, now)):
+            waiting.popleft()
+        self._throttle()
+        return bool(waiting)
+
+    def _deal(self, events: Iterable[Event], now: float) -> int:
+        """Returns with how many of them; the rest is for a later turn.
+
+        A caller that sends much at once, or many who do, are not to keep the loop from the links to the workers: with
+        the answers that lie there would go the room for further work, and the workers would idle while callers wait.
+        """
+        self._corked = True  # replies given at once wait for the one write below
+        turn_is_over = self._listener.turn_is_over
+        dealt = 0
         for event in events:
+            if not dealt % _AT_ONCE and turn_is_over(now):
+                break
             if type(event) is UnaryArrived:
                 self._start(event.stream, event.message)
             else:
                 self._on_event(event)
-        events.clear()  # an idle connection is not to keep its last message alive
+            dealt += 1
         self._corked = False
         self.flush()
+        return dealt
 
     def pause_writing(self) -> None:
         self._http.held = True
-        if self._transport is not None:
-            self._transport.pause_reading()
+        self._throttle()
 
     def resume_writing(self) -> None:
         self._http.held = False
+        self._throttle()
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
             self.flush_soon()
+
+    def _throttle(self) -> None:
+        """Read only while the caller takes its answers and little of what it sent waits."""
+        transport = self._transport
+        wanted = not self._http.held and len(self._waiting) <= _MOST_WAITING
+        if transport is None or transport.is_closing() or wanted is self._reading:
+            return
+        self._reading = wanted
+        if wanted:
+            transport.resume_reading()
+        else:
+            transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
         self._transport = self._parting = None
+        self._waiting.clear()
         self._break_off()
         self._listener.closed(self)
 

@@ -8,6 +8,7 @@ has closed its direction too. A peer that goes on sending without end, or never 
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from router.http2.limits import Http2Limits
 
@@ -31,7 +32,8 @@ class Parting(asyncio.Protocol):
         self._moved_at = loop.time()
         transport.set_protocol(self)
         if transport.can_write_eof():  # TLS cannot; its peer has the GOAWAY to go by
-            transport.write_eof()
+            with suppress(OSError):  # a peer that has reset the connection hears nothing; we hear of it in a moment
+                transport.write_eof()
         if not transport.is_reading():
             transport.resume_reading()
         self._timer = loop.call_later(limits.linger_s, self._look)

@@ -15,6 +15,12 @@ what would be late anyway keeps goodput near capacity under overload: every seco
 answers that somebody waits for (compare Zhou et al., "Overload control for scaling WeChat microservices", 2018, which
 sheds by how long requests queue).
 
+A queue that does not run empty for as long as a request may take is no burst, it is too much work. Then waiting for
+nearly all of the time that one has gains nothing, for the replicas are as busy with a short queue as with a long one;
+and it loses all where something that cannot be seen from here (the network, the sockets' buffers) takes the rest. So
+while a queue stands, only STANDING_SHARE of the time may be spent waiting: the idea of CoDel (Nichols and Jacobson,
+"Controlling queue delay", 2012), as Maurer's "Fail at scale" (2015) has it for servers.
+
 Invariants: asked twice it answers the same; nothing is refused while no replica has shown at least LEAST_RUNS
 batches under load; with a shorter queue or more time nobody is refused who was admitted before. It is asked only where
 no replica has room, so whatever it says, replicas stay busy.
@@ -35,6 +41,10 @@ LEAST_RUNS: Final = 4
 MARGIN: Final = 2.0
 """Standard deviations; one answer in forty would be later."""
 
+STANDING_SHARE: Final = 0.25
+STANDING_RUNS: Final = 3.0
+"""But at least so many batches: the one that runs, the next one, and one's own."""
+SHORTEST_STANDING_S: Final = 0.1
 
 OUTLIER: Final = 3.0
 
@@ -68,6 +78,13 @@ def outlook(replicas: Sequence[RunCost], rows_ahead: float, rows: int = 1, guest
     runs_s = max([replica.deviation_s for replica in known]) * sqrt(1 + ahead_s / run_s)
     deviation_s = hypot(runs_s, sqrt(guest_rows) / rate)
     return Outlook(ahead_s + own_s, ahead_s + own_s + MARGIN * deviation_s, run_s)
+
+
+def patience_s(view: Outlook | None, allowed_s: float, standing_s: float) -> float:
+    """How much of the time that it has a request may take, where the queue has not run empty for `standing_s`."""
+    if view is None or standing_s <= max(allowed_s, SHORTEST_STANDING_S):
+        return allowed_s
+    return min(allowed_s, max(STANDING_SHARE * allowed_s, STANDING_RUNS * view.run_s))
 
 
 def retry_after(view: Outlook | None, allowed_s: float) -> float:

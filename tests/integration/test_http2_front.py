@@ -7,6 +7,7 @@ import logging
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -814,5 +815,42 @@ def test_a_stream_that_nobody_reads_waits() -> None:
                 received += len((await peer.frame(frames.DATA))[1])
             stream_id, block = await peer.frame(frames.HEADERS)
             assert (stream_id, b"grpc-status\x010" in block) == (1, True)
+
+    run(main)
+
+
+def test_callers_who_send_much_at_once_leave_the_loop_to_others() -> None:
+    """Between a thousand requests that arrive together the loop has its turns, in which it reads the workers' answers;
+    no caller waits for another's whole lot, all are answered, and of two that share a connection the first is first."""
+
+    async def main() -> None:
+        turns = 0
+        order: list[tuple[bytes, int]] = []
+
+        def slow(call: UnaryCall) -> None:
+            end = time.monotonic() + 0.0002
+            while time.monotonic() < end:
+                pass
+            order.append((call.message[:1], turns))
+            call.reply(call.message)
+
+        def turn() -> None:
+            nonlocal turns
+            turns += 1
+            asyncio.get_running_loop().call_soon(turn)
+
+        async with bed({UNARY: Unary(slow)}) as served:
+            callers = [await served.peer() for _ in range(2)]
+            for caller in callers:
+                caller.greet(INITIAL_WINDOW_SIZE=2**20)
+            turn()
+            for name, caller in zip((b"a", b"b"), callers, strict=True):
+                caller.send(*[caller.request(2 * number + 1, name + b"%d" % number) for number in range(100)])
+            for name, caller in zip((b"a", b"b"), callers, strict=True):
+                answers = [(await caller.frame(frames.DATA))[1][5:] for _ in range(100)]
+                assert answers == [name + b"%d" % number for number in range(100)]
+        first, last = order[0][1], order[-1][1]
+        assert last - first >= 10  # 200 of 0.2 ms each, at most 2 ms of them a turn
+        assert b"b" in [name for name, _ in order[:120]]
 
     run(main)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.policy.admission import LEAST_RUNS, MARGIN, OUTLIER, outlook, plausible_s, retry_after
+from router.policy.admission import LEAST_RUNS, MARGIN, OUTLIER, outlook, patience_s, plausible_s, retry_after
 from serving.policy.cost import RunCost
 
 
@@ -89,3 +89,13 @@ def test_a_shorter_queue_or_more_time_never_turns_yes_into_no(
         assert not retry_after(outlook(replicas, fewer), allowed_s)
         assert not retry_after(outlook(replicas, rows), allowed_s + more_s)
     assert outlook(replicas, rows) == outlook(replicas, rows)
+
+
+def test_a_burst_may_take_all_its_time_and_a_standing_queue_a_part_of_it():
+    """Once the queue has not run empty for as long as a request may take; then at least three batches are left."""
+    view = outlook([replica(10, 0.01)], 100)
+    assert [patience_s(view, 0.4, standing_s) for standing_s in (0.0, 0.4, 0.41, 60.0)] == [0.4, 0.4, 0.1, 0.1]
+    assert patience_s(view, 0.02, 0.05) == 0.02  # a tenth of a second is no standing, however little time there is
+    assert patience_s(view, 0.1, 1.0) == pytest.approx(0.03)
+    assert patience_s(view, 0.02, 1.0) == 0.02
+    assert patience_s(None, 0.4, 60.0) == 0.4
