@@ -45,9 +45,9 @@ class Supervise(Settings):
     """Workers that load at the same time; the rest wait their turn."""
     drain_grace_s: Annotated[float, Field(ge=0)] = 30.0
     """Seconds a draining worker gets to finish accepted requests before it is killed."""
-    nice: Annotated[int, Field(ge=0, le=19)] = 5
-    """Unix niceness while loading beside what serves: 5 = a third of the weight; 19 = next to nothing, which may take
-    minutes on a machine that is busy with other things."""
+    nice: Annotated[int, Field(ge=0, le=19)] = 15
+    """Unix niceness while loading beside what serves: 15 = a thirtieth of the weight, 5 = a third; 19 = next to nothing,
+    which may take minutes on a machine that is busy with other things."""
 
 
 class AgentSettings(Settings):

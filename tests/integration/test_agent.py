@@ -135,7 +135,7 @@ def test_a_worker_is_held_back_while_others_serve(tmp_path):
             niceness = {
                 name: Path(f"/proc/{pid}/autogroup").read_text().split()[-1] for name, pid in agent.pids.items()
             }
-            assert niceness == {"onnx-1": "0", "xgboost-1": "5"}
+            assert niceness == {"onnx-1": "0", "xgboost-1": "15"}
 
     asyncio.run(scenario())
 
