@@ -23,7 +23,7 @@ CACHE = Path(".cache/perf_analyzer")
 WHEELS = ("tritonclient==2.51.0", "nvidia-cuda-runtime-cu12==12.9.79")
 BINARY = "tritonclient-2.51.0.data/data/bin/perf_analyzer"
 CUDA_RUNTIME = "nvidia/cuda_runtime/lib/libcudart.so.12"
-RUN_TIMEOUT_S = 300.0
+RUN_TIMEOUT_S = 60.0
 _FIGURES = {
     "rate": re.compile(r"Throughput: ([\d.]+) infer/sec"),
     "p50": re.compile(r"p50 latency: (\d+) usec"),
@@ -125,6 +125,10 @@ def extract(wheel: Path, member: str, target: Path) -> None:
     wheel.unlink()
 
 
+class Unending(RuntimeError):
+    """It did not come to an end."""
+
+
 def environment(cache: Path) -> dict[str, str]:
     return {**os.environ, "LD_LIBRARY_PATH": str(cache.absolute())}
 
@@ -138,7 +142,7 @@ def analyse(
     options: Sequence[str],
     model: str = MODEL,
 ) -> str:
-    """The lines of its report. Raises RuntimeError with its words if it fails."""
+    """The lines of its report. Raises RuntimeError with its words if it fails, Unending."""
     arguments = [
         str(binary.absolute()),
         f"-m{model}",
@@ -148,9 +152,13 @@ def analyse(
         f"--request-count={requests}",
         *options,
     ]
-    ran = subprocess.run(
-        arguments, capture_output=True, text=True, env=environment(binary.parent), timeout=RUN_TIMEOUT_S, check=False
-    )
+    variables = environment(binary.parent)
+    try:
+        ran = subprocess.run(
+            arguments, capture_output=True, text=True, env=variables, timeout=RUN_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise Unending(f"perf_analyzer had not ended after {RUN_TIMEOUT_S:.0f} s") from None
     if ran.returncode:
         raise RuntimeError(f"perf_analyzer failed: {(ran.stderr or ran.stdout).strip()[-1000:]}")
     return ran.stdout.strip()

@@ -96,6 +96,9 @@ def closed(entrant: Entrant, server: Server, plan: Plan, note: Callable[[str], N
             continue
         try:
             figures = (analysed if case.analysed else measured)(server, case, plan.trial, plan.seconds)
+        except perf_analyzer.Unending as error:
+            note(f"{case.name}: left out of this round, {error}")
+            continue
         except (RuntimeError, subprocess.TimeoutExpired) as error:
             if entrant.essential:
                 raise
@@ -119,12 +122,16 @@ def check(server: Server, trial: Trial, when: str) -> None:
 
 
 def analysed(server: Server, case: Case, trial: Trial, seconds: float) -> Figures:
-    """perf_analyzer, which reads every answer's status itself. Raises RuntimeError if it finds an error."""
+    """perf_analyzer, which reads every answer's status itself. Raises RuntimeError if it finds an error, Unending."""
     binary = perf_analyzer.unpacked(perf_analyzer.CACHE)
     requests = max(FEWEST_REQUESTS, int(ANALYSED_RATE * seconds))
     counted, before = server.succeeded(), server.usage().cpu_s
     address, model = server.grpc_address, trial.model.name
-    report = perf_analyzer.analyse(binary, "grpc", address, case.connections, requests, (), model)
+    try:
+        report = perf_analyzer.analyse(binary, "grpc", address, case.connections, requests, (), model)
+    except perf_analyzer.Unending as error:
+        done = (server.succeeded() or 0) - (counted or 0)
+        raise perf_analyzer.Unending(f"{error}; {server.name} answered {done} of {requests}") from None
     after, counted_after = server.usage().cpu_s, server.succeeded()
     if counted is None or counted_after is None or counted_after - counted < requests:
         raise RuntimeError(f"{server.name}, {case.name}: {requests} asked for, {counted} before, {counted_after} after")
