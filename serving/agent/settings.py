@@ -46,8 +46,8 @@ class Supervise(Settings):
     drain_grace_s: Annotated[float, Field(ge=0)] = 30.0
     """Seconds a draining worker gets to finish accepted requests before it is killed."""
     nice: Annotated[int, Field(ge=0, le=19)] = 15
-    """Unix niceness while loading beside what serves: 15 = a thirtieth of the weight, 5 = a third; 19 = next to nothing,
-    which may take minutes on a machine that is busy with other things."""
+    """Unix niceness while loading beside what serves: 15 = a thirtieth of the weight, 5 = a third; 19 = next to
+    nothing, which may take minutes on a machine that is busy with other things."""
 
 
 class AgentSettings(Settings):
