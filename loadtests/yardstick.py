@@ -14,6 +14,7 @@ import socket
 import struct
 import subprocess
 import sys
+from abc import abstractmethod
 from collections import deque
 
 import uvloop
@@ -69,8 +70,9 @@ class Frames(asyncio.Protocol):
     def send(self, frame: bytes) -> None:
         self._transport.write(_LENGTH.pack(len(frame)) + frame)
 
+    @abstractmethod
     def frame(self, frame: bytes) -> None:
-        raise NotImplementedError
+        """One has come."""
 
 
 class Link(Frames):
