@@ -40,11 +40,24 @@ def lower_session(pid: int, nice: int) -> None:
         log.debug("the session's niceness cannot be set", extra={"child": pid})
 
 
+def session_nice(pid: int) -> int | None:
+    """Of the session that a process belongs to; None where processes are not grouped by session, or this one is not.
+
+    Raises:
+        OSError: the process is gone.
+    """
+    path = _autogroup(pid)
+    if not path.exists():
+        return None
+    words = path.read_text().split()  # none at all for a process whose session began before the system grouped
+    return int(words[-1]) if words else None
+
+
 def restore_session() -> None:
     """Of this process, if it leads one. Blocks, for some tenths of a second at worst; not for an event loop."""
     pid = os.getpid()
     try:
-        if os.getsid(0) != pid or _autogroup(pid).read_text().split()[-1] == "0":
+        if os.getsid(0) != pid or not session_nice(pid):
             return
     except OSError:
         return

@@ -17,9 +17,11 @@ from serving.agent.plan import Found
 from serving.agent.router_link import RouterLink
 from serving.agent.settings import AgentSettings, Supervise
 from serving.errors import Unavailable
+from serving.priority import session_nice
 from serving.spec import ModelSpec
 from serving.status import Status
 from tests.integration.fake_router import FakeRouter
+from tests.scheduling import grouped_by_session
 
 COMMAND = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 QUICK = Supervise(poll_interval_s=0.02, restart_delay_s=0.01, drain_grace_s=0.1)
@@ -122,7 +124,7 @@ def test_agents_and_workers_of_one_name_are_told_apart(tmp_path):
     asyncio.run(scenario())
 
 
-@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="sessions have no niceness here")
+@grouped_by_session
 def test_a_worker_is_held_back_while_others_serve(tmp_path):
     """The first one loads at full speed; one that comes later has its whole session lowered until it serves."""
 
@@ -132,10 +134,8 @@ def test_a_worker_is_held_back_while_others_serve(tmp_path):
             await router.until(lambda: router.states() == {"digits/1": "READY"})
             shelf.put("onnx:digits/1", "xgboost:cancer/1")
             await router.until(lambda: router.states().get("cancer/1") == "READY")
-            niceness = {
-                name: Path(f"/proc/{pid}/autogroup").read_text().split()[-1] for name, pid in agent.pids.items()
-            }
-            assert niceness == {"onnx-1": "0", "xgboost-1": "15"}
+            niceness = {name: session_nice(pid) for name, pid in agent.pids.items()}
+            assert niceness == {"onnx-1": 0, "xgboost-1": 15}
 
     asyncio.run(scenario())
 
