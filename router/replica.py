@@ -18,7 +18,7 @@ class Replica:
         self,
         hello: link_pb2.Hello,
         *,
-        write: Callable[[Iterable[bytes]], None],
+        write: Callable[[Iterable[bytes | memoryview]], None],
         soon: Callable[[Callable[[], None]], object],
         clock: Callable[[], float],
         max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,

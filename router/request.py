@@ -46,7 +46,7 @@ class Inference:
     def __init__(
         self,
         *,
-        message: bytes,
+        message: bytes | memoryview,
         pool: Pool,
         wanted: str = "",
         rows: int,

@@ -106,7 +106,7 @@ class Sharing:
         """Give a new request its `share`, unless it may not have one. What the caller sent loses its id on the way to
         the worker, and parameters that the router alone understands. `plain`: it has no parameters. Raises
         InvalidRequest."""
-        message = inference.message
+        message = inference.message = bytes(inference.message)  # a copy only of a large one
         if plain and len(message) == self._usual_bytes and message.startswith(self._usual_front):
             inference.share = Share(self, message[self._usual_start :], inference.tenant)
             return

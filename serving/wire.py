@@ -47,9 +47,9 @@ def tail_of(message: bytes | memoryview, field: int) -> tuple[int, list[tuple[in
     return (first, bounds) if position == size else (size, [])
 
 
-def without_tail(message: bytes, field: int) -> bytes:
+def without_tail(message: bytes | memoryview, field: int) -> bytes:
     """`message` without what `tail_of` finds; it parses if and only if `message` does."""
-    return message[: tail_of(message, field)[0]]
+    return bytes(message[: tail_of(message, field)[0]])
 
 
 def field_bytes(field: int, payload: bytes) -> bytes:

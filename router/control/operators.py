@@ -16,7 +16,7 @@ from serving.status import Status
 
 OUTCOME_TIMEOUT_S: Final = 300.0
 
-Write = Callable[[list[bytes]], None]
+Write = Callable[[list[bytes | memoryview]], None]
 
 
 class Operators:

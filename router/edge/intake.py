@@ -36,7 +36,7 @@ def request_id_from(value: str | bytes | None) -> str:
 
 def inference_of(
     core: Core,
-    message: bytes,
+    message: bytes | memoryview,
     *,
     deadline: float | None,
     request_id: str,
@@ -55,7 +55,7 @@ def inference_of(
     try:
         # A parser keeps what it does not know, at the price of a copy: of large tensors, it is not shown them.
         front = message if len(message) < _LARGE_BYTES else without_tail(message, _RAW_INPUT_CONTENTS)
-        routing = routing_pb2.Request.FromString(front)
+        routing = routing_pb2.Request.FromString(bytes(front))
     except DecodeError:
         raise InvalidRequest(
             "not a serialised inference.ModelInferRequest", field="request", remedy="check the client's protobuf"

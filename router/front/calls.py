@@ -21,6 +21,10 @@ from serving.errors import DodonaError
 Metadata = Sequence[tuple[str, str | bytes]]
 
 
+# What a caller sent; a large one may be a read-only view.
+Message = bytes | memoryview
+
+
 class Call(Protocol):
     @property
     def path(self) -> str: ...
@@ -40,7 +44,7 @@ class Call(Protocol):
 
 
 class UnaryCall(Call, Protocol):
-    message: bytes
+    message: Message
     on_cancel: Callable[[], None] | None
     """Set by the edge: called once if the caller goes away or its deadline passes before the answer."""
 
@@ -52,7 +56,7 @@ class UnaryCall(Call, Protocol):
 
 
 class StreamCall(Call, Protocol):
-    def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[Message]:
         """The caller's messages; ends when it half-closes."""
 
     async def send(self, message: bytes) -> None:

@@ -207,7 +207,7 @@ class _Call:
 class _UnaryCall(_Call):
     def __init__(self, path: str, context: Context, message: bytes) -> None:
         super().__init__(path, context)
-        self.message = message
+        self.message: bytes | memoryview = message
         self.on_cancel: Callable[[], None] | None = None
         self.answer: asyncio.Future[tuple[bytes | DodonaError, Metadata]] = asyncio.get_running_loop().create_future()
 

@@ -18,7 +18,7 @@ from router.front.http2_calls import Http2Call, Http2StreamCall
 from router.front.http2_connection import Http2Connection, address_text
 from router.front.tls import server_context
 from router.http2.counters import Counters
-from router.http2.grpc_message import Packed, unpack
+from router.http2.grpc_message import Message, Packed, unpack
 from router.http2.limits import Http2Limits
 from router.http2.request import HeadReader
 from router.policy.deadlines import DeadlineSlots
@@ -72,7 +72,7 @@ class Http2Front:
         self._tasks: set[asyncio.Task[None]] = set()
         # One thread: zlib leaves the interpreter free, and one caller's large messages are not to take every core.
         self._inflater = ThreadPoolExecutor(1, "inflate")
-        self._inflating: set[asyncio.Future[bytes]] = set()
+        self._inflating: set[asyncio.Future[Message]] = set()
         self._deadlines: DeadlineSlots[Http2Call] = DeadlineSlots()
         self._sweep_timer: asyncio.TimerHandle | None = None
 
@@ -182,7 +182,7 @@ class Http2Front:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def inflate(self, packed: Packed, encoding: str) -> asyncio.Future[bytes]:
+    def inflate(self, packed: Packed, encoding: str) -> asyncio.Future[Message]:
         message = self.loop.run_in_executor(self._inflater, unpack, packed, encoding, self.limits.max_message_bytes)
         self._inflating.add(message)
         message.add_done_callback(self._inflating.discard)

@@ -9,7 +9,7 @@ from typing import Protocol
 from router.front.calls import Metadata
 from router.http2.answers import Answers
 from router.http2.errors import LocalError
-from router.http2.grpc_message import Packed, unpack_at_once
+from router.http2.grpc_message import Message, Packed, unpack_at_once
 from router.http2.limits import Http2Limits
 from router.http2.streams import Stream
 from serving.errors import Cancelled, DodonaError, InternalError
@@ -27,7 +27,7 @@ class Carrier(Protocol):
     def flush_soon(self) -> None:
         """Write what the call has just queued, once, at the end of this event-loop turn."""
 
-    def inflate(self, packed: Packed, encoding: str) -> asyncio.Future[bytes]:
+    def inflate(self, packed: Packed, encoding: str) -> asyncio.Future[Message]:
         """Undo the compression of a large message, outside the event loop. Raises DodonaError."""
 
     def settle(self, call: "Http2Call") -> None:
@@ -98,7 +98,7 @@ class Http2UnaryCall(Http2Call):
 
     __slots__ = ("message", "on_cancel")
 
-    def __init__(self, carrier: Carrier, stream: Stream, message: bytes) -> None:
+    def __init__(self, carrier: Carrier, stream: Stream, message: Message) -> None:
         super().__init__(carrier, stream)
         self.message = message
         self.on_cancel: Callable[[], None] | None = None
@@ -143,7 +143,7 @@ class Http2StreamCall(Http2Call):
     def __aiter__(self) -> "Http2StreamCall":
         return self
 
-    async def __anext__(self) -> bytes:
+    async def __anext__(self) -> Message:
         while not self._inbox:
             if self._ended:
                 raise StopAsyncIteration

@@ -16,7 +16,7 @@ from router.front.parting import Parting
 from router.http2.age import Age, Stage
 from router.http2.connection import Connection
 from router.http2.counters import Counters
-from router.http2.grpc_message import Packed
+from router.http2.grpc_message import Message, Packed
 from router.http2.limits import Http2Limits
 from router.http2.liveness import Liveness, Verdict, slow_uploads, stalled
 from router.http2.request import HeadReader
@@ -72,7 +72,7 @@ class Listener(Protocol):
     def run(self, call: Http2StreamCall, work: Awaitable[None]) -> None:
         """Run a streaming call as a task of the front's."""
 
-    def inflate(self, packed: Packed, encoding: str) -> asyncio.Future[bytes]:
+    def inflate(self, packed: Packed, encoding: str) -> asyncio.Future[Message]:
         """Undo the compression of a large message, outside the event loop. Raises DodonaError."""
 
     def chance(self) -> float:
@@ -195,7 +195,7 @@ class Http2Connection(asyncio.Protocol):
 
     # Calls
 
-    def _start(self, stream: Stream, message: bytes) -> None:
+    def _start(self, stream: Stream, message: Message) -> None:
         if stream.closed:  # cancelled behind its request, in the same bytes
             return
         call = Http2UnaryCall(self, stream, message)
@@ -212,7 +212,7 @@ class Http2Connection(asyncio.Protocol):
     def _start_inflated(self, stream: Stream, packed: Packed) -> None:
         """Inflate a large message beside the event loop, then start its call as if it had just come."""
 
-        def inflated(message: asyncio.Future[bytes]) -> None:
+        def inflated(message: asyncio.Future[Message]) -> None:
             if stream.closed or message.cancelled():  # the caller, or the front, has gone
                 return
             try:

@@ -33,7 +33,7 @@ from router.http2.frames import END_STREAM, HEAD, HEAD_BYTES, PADDED
 from router.http2.greeting import HTTP1_ANSWER, greeting
 from router.http2.grpc_message import PREFIX, PREFIX_BYTES
 from router.http2.inbox import Inbox
-from router.http2.intake import Intake
+from router.http2.intake import RUN_FRAME_BYTES, Intake
 from router.http2.limits import Allowance, Http2Limits
 from router.http2.opener import Opener
 from router.http2.request import HeadReader
@@ -145,7 +145,7 @@ class Connection:
                 raise RemoteError(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
             try:
                 if kind == frames.DATA:
-                    self._on_data(flags, stream_id, received, start + HEAD_BYTES, start + need)
+                    need = self._on_data(flags, stream_id, received, start + HEAD_BYTES, start + need) - start
                 elif kind == frames.HEADERS:
                     ended = opener.on_headers(flags, stream_id, received, start + HEAD_BYTES, start + need)
                     if ended is not None:
@@ -159,14 +159,19 @@ class Connection:
         if start < end:
             self._inbox.keep(received[start:], need)
 
-    def _on_data(self, flags: int, stream_id: int, frame: bytes, start: int, stop: int) -> None:
+    def _on_data(self, flags: int, stream_id: int, frame: bytes, start: int, stop: int) -> int:
+        """Returns where the next frame begins: behind this one, or behind more that go on with the same message."""
         size = stop - start
-        self._intake.arrived(size)
         stream = self.streams.get(stream_id)
+        if size >= RUN_FRAME_BYTES and not flags and stream is not None:
+            after = self._intake.read_run(stream, frame, start - HEAD_BYTES, size)
+            if after:
+                return after
+        self._intake.arrived(size)
         if stream is None:
             self._table.check_stray(stream_id, "DATA")
             self.control.spend(self._now)
-            return
+            return stop
         if stream.remote_closed:
             raise RemoteStreamError(stream_id, ErrorCode.STREAM_CLOSED, "DATA after END_STREAM")
         if (
@@ -179,8 +184,9 @@ class Connection:
             if not compressed and length == size - PREFIX_BYTES and stream.head.content_length in (None, size):
                 stream.remote_closed = True
                 self._events.append(UnaryArrived(stream, frame[start + PREFIX_BYTES : stop]))
-                return
+                return stop
         self._on_any_data(stream, flags, memoryview(frame), start, stop)
+        return stop
 
     def _on_any_data(self, stream: Stream, flags: int, frame: memoryview, start: int, stop: int) -> None:
         size = stop - start

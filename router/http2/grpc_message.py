@@ -1,15 +1,14 @@
 """gRPC's message framing inside DATA: one flag byte, four of length, the message, perhaps gzipped.
 
-A partial message is kept in one growing buffer, so that a peer that sends a byte at a time costs no more memory than
-one that does not; once whole, that buffer is the message, without another copy. Compressed messages are kept as they
-came and inflated, within bounds, only when they are taken.
+What a partial message is kept in, `Body` says. Compressed messages are kept as they came and inflated, within bounds,
+only when they are taken.
 """
 
 import zlib
-from io import BytesIO
 from struct import Struct
 from typing import Final
 
+from router.http2.body import Body
 from router.http2.limits import Http2Limits
 from serving.errors import InternalError, InvalidRequest, TooLarge, above_limit
 
@@ -17,19 +16,23 @@ PREFIX: Final = Struct(">BI")
 PREFIX_BYTES: Final = 5
 _GZIP_WINDOW_BITS: Final = 31
 
+# A large one is a read-only view.
+Message = bytes | memoryview
+
 # (compressed flag, payload) as it came.
-Packed = tuple[int, bytes]
+Packed = tuple[int, Message]
 
 
 class MessageReader:
     """Cuts the bytes of one call into messages."""
 
-    __slots__ = ("_body", "_flag", "_length", "_max_message_bytes", "_missing", "_prefix")
+    __slots__ = ("_flag", "_length", "_max_message_bytes", "_prefix", "body")
 
     def __init__(self, max_message_bytes: int) -> None:
         self._prefix = b""
-        self._body: BytesIO | None = None
-        self._flag = self._length = self._missing = 0
+        self.body: Body | None = None
+        """Of the message that has begun."""
+        self._flag = self._length = 0
         self._max_message_bytes = max_message_bytes
 
     def feed(self, payload: memoryview) -> list[Packed]:
@@ -37,39 +40,33 @@ class MessageReader:
         messages: list[Packed] = []
         start, end = 0, len(payload)
         while True:
-            if self._body is None:
+            body = self.body
+            if body is None:
                 stop = start + PREFIX_BYTES - len(self._prefix)
                 self._prefix += payload[start:stop]
                 if stop > end:
                     return messages
                 start = stop
-                self._begin()
-            body = self._body
-            stop = start + self._missing
-            if body is None:  # nothing of it has come before
-                if stop <= end:
-                    messages.append((self._flag, bytes(payload[start:stop])))
-                    start = stop
-                    continue
-                body = self._body = BytesIO()
-            body.write(payload[start:stop])
+                body = self.body = self._begin()
+            stop = start + body.missing
             if stop > end:
-                self._missing = stop - end
+                body.add(payload[start:])
                 return messages
-            messages.append((self._flag, body.getvalue()))
-            self._body = None
+            messages.append((self._flag, body.whole(payload[start:stop])))
+            self.body = None
             start = stop
 
-    def _begin(self) -> None:
+    def _begin(self) -> Body:
         flag, length = PREFIX.unpack(self._prefix)
         self._prefix = b""
         self._flag = flag
-        self._length = self._missing = self._checked(flag, length)
+        self._length = self._checked(flag, length)
+        return Body(length)
 
     def finish(self) -> None:
         """The caller has sent all. Raises InvalidRequest if it ended within a message."""
-        if self._body is not None:
-            fault = f"the request ends after {self._length - self._missing} of {self._length} message bytes"
+        if self.body is not None:
+            fault = f"the request ends after {self._length - self.body.missing} of {self._length} message bytes"
         elif self._prefix:
             fault = f"the request ends after {len(self._prefix)} of the {PREFIX_BYTES} bytes of a message prefix"
         else:
@@ -88,7 +85,7 @@ def too_large(what: str, max_message_bytes: int) -> TooLarge:
     return above_limit(what, "router.limits.max_message_bytes", max_message_bytes)
 
 
-def unpack_at_once(packed: Packed, encoding: str, limits: Http2Limits) -> bytes | None:
+def unpack_at_once(packed: Packed, encoding: str, limits: Http2Limits) -> Message | None:
     """As `unpack`, but None for a message so large that inflating it would hold up whoever waits."""
     compressed, payload = packed
     if not compressed:
@@ -104,7 +101,7 @@ def unpack_at_once(packed: Packed, encoding: str, limits: Http2Limits) -> bytes 
         return None
 
 
-def unpack(packed: Packed, encoding: str, max_message_bytes: int) -> bytes:
+def unpack(packed: Packed, encoding: str, max_message_bytes: int) -> Message:
     """The message itself; `encoding` is the call's grpc-encoding. Raises TooLarge, InvalidRequest, InternalError."""
     compressed, payload = packed
     if not compressed:

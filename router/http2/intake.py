@@ -3,16 +3,24 @@
 The connection's window is credited as bytes arrive, in batches: whoever holds it back for one slow stream stalls all
 others. What a slow reader can pin is bounded per stream instead: a stream's window is `stream_window_bytes` less what
 its owner has not consumed, where the bytes of a message that is not whole yet count as consumed (it could never
-become whole otherwise; `max_message_bytes` bounds it). `max_buffered_bytes` bounds all streams together.
+become whole otherwise; `max_message_bytes` bounds it). `max_buffered_bytes` bounds all streams together. A window that
+suffices for the rest of a unary request is not renewed.
 """
 
+from typing import Final
+
+import numpy as np
+
 from router.http2.errors import ErrorCode, RemoteStreamError
-from router.http2.frames import window_update
+from router.http2.frames import HEAD_BYTES, window_update
 from router.http2.grpc_message import PREFIX_BYTES, MessageReader, Packed, unpack_at_once
 from router.http2.limits import Http2Limits
 from router.http2.sender import Sender
 from router.http2.streams import Event, HalfClosed, MessageArrived, Stream, UnaryArrived, UnaryPacked
 from serving.errors import InvalidRequest, TooLarge
+
+RUN_FRAME_BYTES: Final = 4096
+"""From here on frames are worth to be taken together."""
 
 
 class Intake:
@@ -49,6 +57,41 @@ class Intake:
         for packed in stream.reader.feed(payload):
             self._accept(stream, packed)
         self._credit(stream)
+
+    def read_run(self, stream: Stream, received: bytes, start: int, size: int) -> int:
+        """Take the frame at `start`, which is whole and has `size` bytes and no flags, and those behind it of the same
+        head, where they are the middle of one message; returns where the next frame begins, 0 if it took none.
+
+        A large message is many frames (16 KiB each for most clients), so they are read together. Every frame that could
+        be at fault, exceed a bound or end something is left to `read`.
+        """
+        reader = stream.reader
+        body = None if reader is None else reader.body
+        if body is None:
+            return 0
+        room = min(body.missing - 1, stream.receive_window, self._limits.max_buffered_bytes - self._buffered)
+        if stream.head.content_length is not None:
+            room = min(room, stream.head.content_length - stream.received)
+        if size > room:
+            return 0
+        step = HEAD_BYTES + size
+        head = received[start : start + HEAD_BYTES]
+        count = 1
+        if size <= room - size and received.startswith(head, start + step):
+            most = min((len(received) - start) // step, room // size)
+            rows = np.frombuffer(received, np.uint8, most * step, start).reshape(most, step)
+            count = _alike(rows[:, :HEAD_BYTES].tobytes(), head)
+            body.add_rows(rows[:count, HEAD_BYTES:])
+        else:
+            body.add(memoryview(received)[start + HEAD_BYTES : start + step])
+        taken = count * size
+        self.arrived(taken)
+        stream.receive_window -= taken
+        stream.received += taken
+        stream.buffered += taken
+        self._buffered += taken
+        self._credit(stream)
+        return start + count * step
 
     def finish(self, stream: Stream) -> None:
         """The caller has half-closed. Raises as `read`."""
@@ -102,12 +145,30 @@ class Intake:
             )
 
     def _credit(self, stream: Stream) -> None:
-        due = self._limits.stream_window_bytes - max(stream.unread, 0) - stream.receive_window
-        if due >= self._limits.stream_window_bytes // 2:
+        window = self._limits.stream_window_bytes
+        due = window - max(stream.unread, 0) - stream.receive_window
+        if due >= window // 2 and not self._suffices(stream):
             stream.receive_window += due
             self._sender.control(window_update(stream.id, due))
+
+    def _suffices(self, stream: Stream) -> bool:
+        """Whether the window is as it stands enough for all that a unary call still has to send, and a frame more: of
+        padding, or of what it should not send."""
+        if not stream.head.unary or stream.reader is None:
+            return False
+        body = stream.reader.body
+        missing = 0 if body is None else body.missing
+        return stream.receive_window >= missing + self._limits.max_frame_bytes
 
     def _check_length(self, stream: Stream, *, at_end: bool) -> None:
         expected = stream.head.content_length
         if expected is not None and (stream.received > expected or (at_end and stream.received < expected)):
             raise RemoteStreamError(stream.id, ErrorCode.PROTOCOL_ERROR, "DATA does not match content-length")
+
+
+def _alike(heads: bytes, head: bytes) -> int:
+    """How many of the `heads`, from the first on, are the same as `head`."""
+    most = len(heads) // HEAD_BYTES
+    if heads == head * most:
+        return most
+    return next(at for at in range(most) if not heads.startswith(head, at * HEAD_BYTES))

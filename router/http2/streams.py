@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from router.http2.errors import RemoteError
-from router.http2.grpc_message import MessageReader, Packed
+from router.http2.grpc_message import Message, MessageReader, Packed
 from router.http2.request import RequestHead
 
 
@@ -95,7 +95,7 @@ class UnaryArrived:
     """A unary request, whole."""
 
     stream: Stream
-    message: bytes
+    message: Message
 
 
 @dataclass(slots=True)

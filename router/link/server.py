@@ -70,7 +70,7 @@ class Connection(asyncio.Protocol):
 
     # Frames.
 
-    def write(self, buffers: Iterable[bytes]) -> None:
+    def write(self, buffers: Iterable[bytes | memoryview]) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.writelines(buffers)
 

@@ -28,7 +28,7 @@ class LinkError(Exception):
     """The peer broke the protocol; the connection cannot go on."""
 
 
-def encode(envelope: link_pb2.Envelope, payloads: Sequence[bytes] = ()) -> list[bytes]:
+def encode(envelope: link_pb2.Envelope, payloads: Sequence[bytes | memoryview] = ()) -> list[bytes | memoryview]:
     """The frame as buffers for one `writelines`."""
     head = envelope.SerializeToString()
     size = len(head) + 4 + sum(map(len, payloads))

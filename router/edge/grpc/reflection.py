@@ -33,7 +33,7 @@ def reflection(services: Iterable[str]) -> Methods:
 
     async def run(call: StreamCall) -> None:
         async for message in call:
-            await call.send(answers.answer(message))
+            await call.send(answers.answer(bytes(message)))
 
     return {f"/{service}/ServerReflectionInfo": Stream(run) for service in SERVICES}
 

@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 Request = TypeVar("Request", bound=Message)
 
 
-def parse(kind: type[Request], message: bytes) -> Request:
+def parse(kind: type[Request], message: bytes | memoryview) -> Request:
     """Raises InvalidRequest naming the message type."""
     try:
-        return kind.FromString(message)
+        return kind.FromString(bytes(message))
     except DecodeError:
         raise InvalidRequest(
             f"not a serialised {kind.DESCRIPTOR.full_name}", field="request", remedy="check the client's protobuf"
@@ -96,14 +96,14 @@ def waiting(kind: type[Request], answer: Callable[[Request], Awaitable[Message]]
 
 async def only_message(call: StreamCall) -> bytes:
     """The message of a call that carries exactly one. Raises InvalidRequest."""
-    first: bytes | None = None
+    first: bytes | memoryview | None = None
     async for message in call:
         if first is not None:
             raise _not_unary(call, "more")
         first = message
     if first is None:
         raise _not_unary(call, "none")
-    return first
+    return bytes(first)
 
 
 def _not_unary(call: StreamCall, got: str) -> InvalidRequest:

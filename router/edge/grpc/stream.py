@@ -23,7 +23,7 @@ from router.edge.caching import cache_control, heed
 from router.edge.grpc.draining import drained, until_draining
 from router.edge.grpc.rpc import identity
 from router.edge.intake import inference_of
-from router.front.calls import Stream, StreamCall
+from router.front.calls import Message, Stream, StreamCall
 from router.request import Inference
 from router.tracing import grpc_origin
 from serving.errors import DodonaError
@@ -55,7 +55,7 @@ class _Exchange:
 
     __slots__ = ("inference", "message", "outcome")
 
-    def __init__(self, message: bytes, outcome: asyncio.Future[Outcome]) -> None:
+    def __init__(self, message: Message, outcome: asyncio.Future[Outcome]) -> None:
         self.message = message
         self.outcome = outcome
         self.inference: Inference | None = None
@@ -107,7 +107,7 @@ class _Conversation:
             self._exchanges.put_nowait(self._start(message, number))
         self._exchanges.put_nowait(None)
 
-    def _start(self, message: bytes, number: int) -> _Exchange:
+    def _start(self, message: Message, number: int) -> _Exchange:
         exchange = _Exchange(message, self._loop.create_future())
         tracer = self._core.tracer
         trace = tracer.begin(_ORIGIN, self._traceparent, self._call.metadata) if tracer is not None else None
@@ -169,9 +169,9 @@ def _wrapped(response: bytes, cache_status: str = "") -> bytes:
     return b"".join((head(_INFER_RESPONSE_FIELD, len(response) + len(tail)), response, tail))
 
 
-def _refusal(message: bytes, error: DodonaError) -> bytes:
+def _refusal(message: Message, error: DodonaError) -> bytes:
     try:
-        routing = routing_pb2.Request.FromString(message)
+        routing = routing_pb2.Request.FromString(bytes(message))
     except DecodeError:
         routing = routing_pb2.Request()
     response = inference_pb2.ModelInferResponse(

@@ -23,7 +23,7 @@ from serving.tensors import to_raw
 
 _WORDS: Final = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 _FLOATS: Final = frozenset(("FP16", "FP32", "FP64", "BF16"))
-_NUMBERS: Final = frozenset((int, float))
+_NUMBERS: Final[frozenset[type]] = frozenset((int, float))
 _WHOLE: Final[dict[str, type]] = {"BOOL": bool}  # every other datatype that is no float takes int
 # The `struct` codes of the datatypes: it refuses what is out of range, which NumPy wraps or makes infinite. BF16 goes
 # by way of FP32.
@@ -97,6 +97,14 @@ def pack(values: list[Any], datatype: str, name_of: NameOf) -> bytes:
         index = next(index for index, value in enumerate(values) if not _fits(value, code))
         raise _misfit(values[index], datatype, name_of(index)) from None
     return _bfloat16(raw, values, name_of) if datatype == "BF16" else raw
+
+
+def numbers(datatype: str, count: int) -> tuple[struct.Struct, frozenset[type]]:
+    """What packs so many values, and the types it may be given. Raises ValueError for datatypes that take more."""
+    if datatype in ("BF16", "BYTES") or datatype not in _CODES:
+        raise ValueError(f"{datatype} is not packed as it is")
+    types = _NUMBERS if datatype in _FLOATS else frozenset((_WHOLE.get(datatype, int),))
+    return struct.Struct(f"<{count}{_CODES[datatype]}"), types
 
 
 def _fits(value: Any, code: str) -> bool:

@@ -62,6 +62,11 @@ class Skeleton:
     def filled(self, raws: Sequence[bytes | memoryview]) -> tuple[bytes, int]:
         """The body with the outputs' values, and how much of it is JSON. Raises InvalidRequest where an output of BYTES
         is wanted as JSON and is not UTF-8."""
+        if len(raws) == 1 and not self.binary[0]:
+            body = b"".join(
+                (self._texts[0], _values(bytes(raws[0]), self._datatypes[0], self._fields[0]), self._texts[1])
+            )
+            return body, len(body)
         parts: list[bytes] = []
         tensors: list[bytes | memoryview] = []
         texts = iter(self._texts)

@@ -112,13 +112,18 @@ def _decode(core: Core, plan: InferPlan, body: bytes) -> tuple[bytes, Wanted, Re
     model, version, json_size, templates = plan.model, plan.version, plan.json_size, plan.templates
     made: RequestTemplate | None
     if json_size is None:
+        text_template = templates.text
+        if text_template is not None:
+            message = text_template.message(body, limits.max_json_depth, max_bytes)
+            if message is not None:
+                return message, text_template.template.wanted, text_template.template
         document = parse(body, limits.max_json_depth)
         found = templates.json(document)
         if found is not None:
             known, inputs = found
             return known.message(inputs, max_bytes), known.wanted, known
         asked = asked_of(document, memoryview(b""), model, version)
-        made = templates.keep_json(document, asked)
+        made = templates.keep_json(body, document, asked)
         return asked.message(max_bytes), asked.wanted, made
     if json_size == 0:
         signature = core.catalogue.described(model, version).signature

@@ -5,12 +5,15 @@ the JSON around an answer's values, are then the same bytes. A template recognis
 of them but the values'; anything else takes the general way (`decode`, `encode`), which also makes the template.
 """
 
+from contextlib import suppress
+from struct import error as StructError
 from typing import Any, Final
 
 import orjson
 
 from protos import inference_pb2
 from router.edge.rest.decode import RAW_FIELD, Asked, Wanted, check_message, data_of
+from router.edge.rest.elements import numbers
 from router.edge.rest.encode import Skeleton
 from serving.wire import head
 
@@ -147,14 +150,60 @@ class AnswerTemplate:
         return raws
 
 
+class TextTemplate:
+    """Requests of one flat tensor of numbers whose JSON, but for the text of the array `data`, is byte for byte that of
+    an earlier one: of those only the array is parsed.
+
+    Where that text is one whole array, the document is the earlier one with another array. Where it is not, or its
+    values are not as many plain numbers as before, the request goes the general way, which says what is wrong with it.
+    """
+
+    __slots__ = ("_after", "_before", "_head", "_packed", "_types", "template")
+
+    def __init__(self, text: bytes, document: Any, asked: Asked, template: JsonTemplate) -> None:
+        """Raises ValueError for any other request, and where the array cannot be told from the rest."""
+        start = text.find(b"[", text.find(b'"data"'))
+        stop = text.index(b"]", start) + 1
+        self._before, self._after = text[:start], text[stop:]
+        self.template = template
+        (tensor,) = document["inputs"]
+        values = tensor["data"]
+        # As texts, which tell 1 from 1.0 and true. An array that is empty, or holds arrays, could be another.
+        emptied = orjson.dumps({**document, "inputs": [{**tensor, "data": []}]})
+        if (
+            type(values) is not list
+            or not values
+            or len(self._before) + len(self._after) > LONGEST
+            or orjson.dumps(orjson.loads(self._before + b"[]" + self._after)) != emptied
+        ):
+            raise ValueError("the array is elsewhere")
+        self._packed, self._types = numbers(tensor["datatype"], len(values))
+        self._head = asked.head + head(RAW_FIELD, self._packed.size)
+
+    def message(self, text: bytes, max_depth: int, max_bytes: int) -> bytes | None:
+        """The message of such a request, or None."""
+        before, after = self._before, self._after
+        if not text.startswith(before) or not text.endswith(after) or text.count(b"[") + text.count(b"{") > max_depth:
+            return None
+        try:
+            values = orjson.loads(text[len(before) : len(text) - len(after)])
+            if type(values) is not list or not self._types.issuperset(map(type, values)):
+                return None
+            message = self._head + self._packed.pack(*values)
+        except (orjson.JSONDecodeError, StructError, OverflowError):
+            return None
+        return message if len(message) <= max_bytes else None
+
+
 class Templates:
     """Those of the requests for one model in one form. Where they do not fit time and again, as for a client that
     numbers its requests in the JSON, making them is mostly left off."""
 
-    __slots__ = ("_in_vain", "_json", "binary")
+    __slots__ = ("_in_vain", "_json", "binary", "text")
 
     def __init__(self) -> None:
         self.binary: BinaryTemplate | None = None
+        self.text: TextTemplate | None = None
         self._json: dict[bytes, JsonTemplate] = {}
         self._in_vain = 0
 
@@ -174,13 +223,15 @@ class Templates:
         known = None if parted is None else self._json.get(parted[0])
         return None if parted is None or known is None else (known, parted[1])
 
-    def keep_json(self, document: Any, asked: Asked) -> JsonTemplate | None:
+    def keep_json(self, text: bytes, document: Any, asked: Asked) -> JsonTemplate | None:
         parted = bare(document) if self._worth_it() else None
         if parted is None or len(parted[0]) > LONGEST:
             return None
         if len(self._json) >= _FORMS:
             self._json.clear()
         made = self._json[parted[0]] = JsonTemplate(parted[1], asked)
+        with suppress(ValueError):  # orjson's own errors are such too
+            self.text = TextTemplate(text, document, asked, made)
         return made
 
     def keep_answer(self, template: RequestTemplate, reply: bytes) -> None:

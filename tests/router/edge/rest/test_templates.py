@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 import pytest
 
-from router.edge.rest.decode import Asked, Wanted
+from router.edge.rest.decode import Asked, Wanted, asked_of
 from router.edge.rest.templates import Shelf
 from tests.router.edge.rest.rig import Caller, FakeWorker, Job, make_core, model, tensor
 
@@ -120,6 +120,80 @@ def test_a_request_of_another_form_is_not_taken_for_a_known_one() -> None:
                 assert (quick and quick.request) == (general and general.request)
 
     served(body)
+
+
+FORMS = {
+    "FP32": b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":%s}]}',
+    "first": b'{"inputs":[{"data":%s,"shape":[1,2],"datatype":"FP32","name":"x"}],"id":"data"}',
+    "spaced": b' {"inputs" : [ {"name":"x" , "datatype":"FP32","shape":[1,2], "data" : %s ,"parameters":{"a":"[]" }}]}',
+    "named": b'{"id":"data","inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":%s}]}',
+    "escaped": b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"d\\u0061ta":%s}]}',
+    "twice": b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[5,6],"data":%s}]}',
+    "two": b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":%s},'
+    b'{"name":"n","datatype":"INT64","shape":[1],"data":[4]}]}',
+    **{
+        kind: b'{"inputs":[{"name":"x","datatype":"%s","shape":[2],"data":%%s}]}' % kind.encode()
+        for kind in ("FP64", "FP16", "BF16", "INT8", "UINT64", "BOOL", "BYTES")
+    },
+}
+ARRAYS = [
+    b"[1,2]", b"[1.5,-2]", b"[ 3 ,\n4 ]", b"[[1,2]]", b"[[1],[2]]", b"[true,false]", b'["a","b"]', b'["1","2"]',
+    b"[1]", b"[1,2,3]", b"[]", b"[1,null]", b'["NaN",1]', b"[NaN,1]", b"[1,1e39]", b"[1,1e400]", b"[300,1]", b"[-1,1]",
+    b"[1,18446744073709551615]", b"[1,1e5]", b"[1,2", b"1,2]", b"[1,2]]", b"[1,,2]", b"", b"null", b"7",
+    b'[1,2],"datatype":"INT64","data":[3,4]', b'[1,2],"shape":[2,1]', b'[1,2]}],"outputs":[{"name":"n"', b'["\xff",1]',
+    b"[" * 200 + b"]" * 200, b'[1,2],"data":[[3,4]]',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_only_the_array_differs(form: str) -> None:
+    """Whatever stands in the place of an array, be it none, or the end of the document and more: the message and the
+    answer are those of a caller without a past."""
+
+    async def body(caller: Caller, worker: FakeWorker) -> None:
+        texts = [FORMS[form] % array for array in ARRAYS] + [FORMS[form][:-9], FORMS["FP32"] % b"[8,9]"]
+        for first in (b"[1,2]", b"[true,true]"):
+            caller = Caller(caller.core)
+            await caller.post(PATH, FORMS[form] % first)
+            for text in texts:
+                worker.last = None
+                answer = await caller.post(PATH, text)
+                quick = worker.last
+                worker.last = None
+                fresh = await Caller(caller.core).post(PATH, text)
+                general = worker.last
+                assert (answer.status, answer.body) == (fresh.status, fresh.body), text
+                assert (quick and quick.request) == (general and general.request), text
+
+    served(body)
+
+
+@pytest.mark.parametrize("form", ["FP32", "first", "spaced", "FP64", "FP16", "INT8", "UINT64"])
+def test_of_a_known_text_only_the_array_is_parsed(form: str) -> None:
+    """The quick way gives the message; what it is not sure of it leaves to the general one."""
+    text, shelf = FORMS[form] % b"[1,2]", Shelf()
+    document = orjson.loads(text)
+    templates = shelf.templates("m", "", None, 0)
+    templates.keep_json(text, document, asked_of(document, memoryview(b""), "m", ""))
+    known = templates.text
+    assert known is not None
+    asked = asked_of(orjson.loads(FORMS[form] % b"[3,4]"), memoryview(b""), "m", "")
+    assert known.message(FORMS[form] % b"[3, 4]", 100, 10_000) == asked.message(10_000)
+    for array in (b"[3]", b"[3,true]", b'[3,""]', b"[[3,4]]", b'[3,4],"data":[5,6]'):
+        assert known.message(FORMS[form] % array, 100, 10_000) is None
+    assert known.message(FORMS[form] % b"[3,4]", 3, 10_000) is None
+    assert known.message(FORMS[form] % b"[3,4]", 100, 10) is None
+    assert known.message(text[:-9], 100, 10_000) is None
+
+
+@pytest.mark.parametrize("form", ["named", "escaped", "twice", "two", "BOOL", "BF16", "BYTES"])
+def test_texts_that_are_not_so_plain_have_no_short_cut(form: str) -> None:
+    """Where the array cannot be told from the rest, or is packed in another way."""
+    text = FORMS[form] % (b'["a","b"]' if form == "BYTES" else b"[true,true]" if form == "BOOL" else b"[1,2]")
+    templates = Shelf().templates("m", "", None, 0)
+    document = orjson.loads(text)
+    assert templates.keep_json(text, document, asked_of(document, memoryview(b""), "m", "")) is not None
+    assert (templates.text is None) is (form != "BOOL")
 
 
 def binary(x: bytes, n: bytes, pad: int = 0, **others: Any) -> tuple[bytes, str]:
@@ -251,6 +325,6 @@ def test_what_is_kept_is_bounded() -> None:
         assert len(shelf._templates) <= 256
     for number in range(100_000):
         bare = {"inputs": [{"name": f"x{number}", "data": [1], "datatype": "FP32", "shape": [1]}]}
-        templates.keep_json(bare, Asked(b"", [], Wanted()))
+        templates.keep_json(orjson.dumps(bare), bare, Asked(b"", [], Wanted()))
         assert len(templates._json) <= 16
     assert templates.keep_binary(b"x" * 5000, 6000, Asked(b"", [], Wanted())) is None
