@@ -149,6 +149,7 @@ class Dispatcher:
     def refill(self, pool: Pool) -> None:
         """Bind waiting requests while replicas have room."""
         queue = pool.queue
+        pool.changes.count += 1
         while (inference := queue.peek()) is not None:
             seat = pool.seat_for(inference.rows) or pool.seat_beside(inference)
             if seat is None:
@@ -268,6 +269,7 @@ class Dispatcher:
     def _withdraw(self, inference: Inference) -> None:
         if inference.share is not None and self._company.steps_aside(inference, inference.share):
             return
+        inference.pool.changes.count += 1
         if not inference.pool.queue.discard(inference) and inference.seat is not None:
             inference.seat.replica.cancel(inference)
 
