@@ -18,7 +18,6 @@ from typing import Final
 from protos import link_pb2
 from router.alarm import Alarm, CallAt
 from router.catalogue import Catalogue
-from router.company import Company, Steps, followers_of, released_by
 from router.failures import FailureLog
 from router.gate import Gate
 from router.policy.deadlines import DeadlineSlots
@@ -26,6 +25,7 @@ from router.pool import Pool, Seat
 from router.refusals import early, late, lonely
 from router.replica import Replica
 from router.request import Inference
+from router.sharing.company import Company, Steps, followers_of, released_by
 from serving.errors import Cancelled, DeadlineExceeded, DodonaError, Unavailable
 from serving.link.framing import LinkError
 from serving.link.words import error_of

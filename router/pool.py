@@ -11,7 +11,8 @@ from router.policy.replies import Replies
 from router.policy.sharing import SharingTerms, agreed
 from router.policy.standing import Changes
 from router.served import Served
-from router.sharing import Sharing, SharingFigures
+from router.sharing.content import Sharing
+from router.sharing.metrics import SharingFigures
 from router.statistics import Statistics
 from serving.policy.cost import RunCost
 from serving.spec import ModelSpec

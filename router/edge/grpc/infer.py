@@ -13,7 +13,7 @@ from router.edge.intake import inference_of
 from router.front.calls import Metadata, Unary, UnaryCall
 from router.policy.sharing import front_of
 from router.refusals import StandingShed
-from router.sharing import Share
+from router.sharing.flights import Share
 from router.tracing import grpc_origin
 from serving.errors import DodonaError
 
