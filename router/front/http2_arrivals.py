@@ -60,13 +60,13 @@ class Arrivals:
     def _start(self, stream: Stream, message: bytes) -> None:
         if stream.closed:  # cancelled behind its request, in the same bytes
             return
-        block = self._turned_away(stream, message)
-        if block:
+        timeout_s = stream.head.timeout_s
+        if (timeout_s is not None or self._bars.by_size) and (block := self._turned_away(stream, message)):
             self._http.answers.refuse(stream, block)
             return
         call = Http2UnaryCall(self._carrier, stream, message)
-        if stream.head.timeout_s is not None:
-            self._watch(call, stream, stream.head.timeout_s)
+        if timeout_s is not None:
+            self._watch(call, stream, timeout_s)
         try:
             self._unary[stream.head.path](call)
         except DodonaError as error:

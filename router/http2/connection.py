@@ -165,6 +165,7 @@ class Connection:
         """Read whole frames from `start` until there are `most` events; returns where it stopped. What is no whole
         frame is kept for `_join`."""
         opener, turnstile, events = self._opener, self._turnstile, self._events
+        bars = turnstile.bars
         end = len(received)
         need = HEAD_BYTES
         while end - start >= HEAD_BYTES and len(events) < most:
@@ -182,7 +183,7 @@ class Connection:
                 if kind == frames.DATA:
                     self._on_data(flags, stream_id, received, start + HEAD_BYTES, start + need)
                 elif kind == frames.HEADERS:
-                    if turnstile.shut and (after := turnstile.turn_away(received, start, self._now)) > start:
+                    if bars and (after := turnstile.turn_away(received, start, self._now)) > start:
                         start = after
                         need = HEAD_BYTES
                         continue

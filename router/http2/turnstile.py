@@ -144,7 +144,7 @@ class Bars:
 class Turnstile:
     """Of one connection."""
 
-    __slots__ = ("_bars", "_blocks", "_counters", "_intake", "_limits", "_sender", "_table")
+    __slots__ = ("_bars", "_blocks", "_counters", "_intake", "_limits", "_sender", "_table", "bars")
 
     def __init__(
         self,
@@ -158,17 +158,14 @@ class Turnstile:
         intake: Intake,
     ) -> None:
         self._bars = bars
+        self.bars = bars.by_size
+        """Empty, mostly."""
         self._blocks = blocks
         self._limits = limits
         self._counters = counters
         self._table = table
         self._sender = sender
         self._intake = intake
-
-    @property
-    def shut(self) -> bool:
-        """Whether there is any bar."""
-        return bool(self._bars.by_size)
 
     def turn_away(self, received: bytes, start: int, now: float) -> int:
         """Answer the requests at `start` that meet a bar; returns where the first begins that does not."""
