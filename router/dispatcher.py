@@ -18,7 +18,6 @@ from typing import Final
 from protos import link_pb2
 from router.alarm import Alarm, CallAt
 from router.catalogue import Catalogue
-from router.company import Company, Steps, followers_of, released_by
 from router.failures import FailureLog
 from router.gate import Gate
 from router.policy.deadlines import DeadlineSlots
@@ -26,6 +25,7 @@ from router.pool import Pool, Seat
 from router.refusals import early, late, lonely
 from router.replica import Replica
 from router.request import Inference
+from router.sharing.company import Company, Steps, followers_of, released_by
 from serving.errors import Cancelled, DeadlineExceeded, DodonaError, Unavailable
 from serving.link.framing import LinkError
 from serving.link.words import error_of
@@ -149,6 +149,7 @@ class Dispatcher:
     def refill(self, pool: Pool) -> None:
         """Bind waiting requests while replicas have room."""
         queue = pool.queue
+        pool.changes.count += 1
         while (inference := queue.peek()) is not None:
             seat = pool.seat_for(inference.rows) or pool.seat_beside(inference)
             if seat is None:
@@ -268,6 +269,7 @@ class Dispatcher:
     def _withdraw(self, inference: Inference) -> None:
         if inference.share is not None and self._company.steps_aside(inference, inference.share):
             return
+        inference.pool.changes.count += 1
         if not inference.pool.queue.discard(inference) and inference.seat is not None:
             inference.seat.replica.cancel(inference)
 

@@ -1,7 +1,6 @@
 """The router's metric families. Names and labels are a contract with dashboards: docs/reference/metrics.md."""
 
-from router.sharing import SharingFigures
-from router.sharing_metrics import SharingMetrics
+from router.sharing.metrics import SharingFigures, SharingMetrics
 from serving.metrics import Counter, Histogram, Metrics
 from serving.spec import ModelSpec
 from serving.status import Status

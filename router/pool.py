@@ -9,8 +9,10 @@ from router.policy.admission import plausible_s
 from router.policy.fair import FairQueue, Shares
 from router.policy.replies import Replies
 from router.policy.sharing import SharingTerms, agreed
+from router.policy.standing import Changes
 from router.served import Served
-from router.sharing import Sharing, SharingFigures
+from router.sharing.content import Sharing
+from router.sharing.metrics import SharingFigures
 from router.statistics import Statistics
 from serving.policy.cost import RunCost
 from serving.spec import ModelSpec
@@ -85,6 +87,7 @@ class Seat:
 
 class Pool:
     __slots__ = (
+        "changes",
         "metrics",
         "named_rows",
         "queue",
@@ -104,6 +107,8 @@ class Pool:
         self.queue: FairQueue[Inference] = FairQueue(shares)
         self.standing_since = 0.0
         """When a request last found no room and nobody else waiting. Event-loop time."""
+        self.changes = Changes()
+        """Counted whenever a request might be admitted that was refused before."""
         self.named_rows = 0
         """Rows at workers whose tenants have names."""
         self.sharing: Sharing | None = None

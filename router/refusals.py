@@ -1,11 +1,24 @@
 """The errors by which the Dispatcher gives up on a request, and when it does so."""
 
+from collections.abc import Callable
+
+from router.policy.standing import Standing
 from router.request import Inference
-from serving.errors import DeadlineExceeded, Unavailable
+from serving.errors import DeadlineExceeded, Shed, Unavailable
 
 # A caller's own timer runs out at the deadline; to tell it the true reason the answer must be on its way before.
 _EARLY_S = 0.02
 _EARLY_SHARE = 0.1
+
+
+class StandingShed(Shed):
+    """A refusal that all requests like this one get, as long as it stands (router/policy/standing.py)."""
+
+    def __init__(self, shed: Shed, standing: Standing) -> None:
+        super().__init__(shed.message, remedy=shed.remedy, retry_after_s=shed.retry_after_s)
+        self.standing = standing
+        self.alike: Callable[[bytes], bytes] | None = None
+        """Set by the edge that can tell what all messages like a given one begin with, if they are as long."""
 
 
 def early(deadline: float, now: float) -> float:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from router.pool import Pool, Seat
-from router.sharing import Share
+from router.sharing.flights import Share
 from router.tracing import Trace
 from serving.errors import DodonaError
 from serving.spec import DEFAULT_PRIORITY

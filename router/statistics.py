@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from time import time_ns
 
 from protos import inference_pb2, link_pb2
-from router.sharing import SharingFigures
+from router.sharing.metrics import SharingFigures
 from serving.spec import ModelSpec
 
 _US = 1000  # nanoseconds

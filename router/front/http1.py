@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, cast
 from router.front.exchange import Application
 from router.front.http1_exchange import Http1Exchange
 from router.front.patience import Patience
+from router.front.valve import Valve
 from router.http1 import replies
 from router.http1.connection import Arrived, Connection, Event, Opened, Refused, State
 from router.http1.heads import HeadReader
@@ -59,7 +60,7 @@ class Http1Connection(asyncio.Protocol):
         self._exchange: Http1Exchange | None = None
         self._in_turn = 0
         self._pumping = False
-        self._reading = True
+        self._valve = Valve()
         now = listener.loop.time()
         self._since = now
         """When what is waited for began to be: the next request, the rest of a head, or of a body."""
@@ -162,20 +163,12 @@ class Http1Connection(asyncio.Protocol):
     def _after_reading(self) -> None:
         if self._http.state is State.OVER and self._exchange is None:
             self._leave()
-        elif self._http.full is self._reading:
+        elif self._http.full is self._valve.open:
             self._throttle()
 
     def _throttle(self) -> None:
         """Read only while there is room for what comes and the caller takes what it asked for."""
-        transport = self._transport
-        wanted = not self._http.full and self._unread < 0
-        if transport is None or transport.is_closing() or wanted is self._reading:
-            return
-        self._reading = wanted
-        if wanted:
-            transport.resume_reading()
-        else:
-            transport.pause_reading()
+        self._valve.set(self._transport, wanted=not self._http.full and self._unread < 0)
 
     # For exchanges (http1_exchange.Carrier).
 

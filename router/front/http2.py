@@ -21,6 +21,7 @@ from router.http2.counters import Counters
 from router.http2.grpc_message import Message, Packed, unpack
 from router.http2.limits import Http2Limits
 from router.http2.request import HeadReader
+from router.http2.turnstile import Bars
 from router.policy.deadlines import DeadlineSlots
 from router.settings import Limits, Tls
 from serving.errors import DeadlineExceeded
@@ -59,6 +60,7 @@ class Http2Front:
         self.unary = {path: method.start for path, method in methods.items() if isinstance(method, Unary)}
         self.streaming = {path: method.run for path, method in methods.items() if isinstance(method, Stream)}
         self.heads = HeadReader({path: path in self.unary for path in methods}, self.limits)
+        self.bars = Bars()
         self._address = (host, port)
         self._reuse_port = reuse_port or None
         self._tls = server_context(tls, "h2")

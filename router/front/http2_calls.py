@@ -12,6 +12,7 @@ from router.http2.errors import LocalError
 from router.http2.grpc_message import Message, Packed, unpack_at_once
 from router.http2.limits import Http2Limits
 from router.http2.streams import Stream
+from router.refusals import StandingShed
 from serving.errors import Cancelled, DodonaError, InternalError
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,9 @@ class Carrier(Protocol):
 
     def inflate(self, packed: Packed, encoding: str) -> asyncio.Future[Message]:
         """Undo the compression of a large message, outside the event loop. Raises DodonaError."""
+
+    def bar(self, stream: Stream, message: Message, error: StandingShed, echo: Metadata) -> None:
+        """Turn further requests like this one away, with the same error, while it stands."""
 
     def settle(self, call: "Http2Call") -> None:
         """The call is over: its deadline matters no more."""
@@ -119,6 +123,8 @@ class Http2UnaryCall(Http2Call):
     def fail(self, error: DodonaError, metadata: Metadata = ()) -> None:
         super().fail(error, metadata)
         self.on_cancel = None
+        if isinstance(error, StandingShed):
+            self._carrier.bar(self._stream, self.message, error, metadata)
 
     def _stop(self) -> None:
         on_cancel, self.on_cancel = self.on_cancel, None

@@ -4,101 +4,41 @@ Hot path: `data_received` -> the edge's function -> `Http2UnaryCall.reply`, and 
 """
 
 import asyncio
-import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
 from ssl import SSLObject
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
-from router.front.calls import StreamCall, UnaryCall
-from router.front.http2_calls import Http2Call, Http2StreamCall, Http2UnaryCall
+from router.front.calls import Metadata
+from router.front.http2_arrivals import Arrivals, gone
+from router.front.http2_calls import Http2Call, Http2StreamCall
+from router.front.http2_listener import Listener
 from router.front.parting import Parting
+from router.front.valve import Valve
 from router.http2.age import Age, Stage
 from router.http2.connection import Connection
-from router.http2.counters import Counters
-from router.http2.grpc_message import Message, Packed
-from router.http2.limits import Http2Limits
+from router.http2.grpc_message import Message
 from router.http2.liveness import Liveness, Verdict, slow_uploads, stalled
-from router.http2.request import HeadReader
-from router.http2.streams import (
-    CallGone,
-    CallOpened,
-    ConnectionFailed,
-    Event,
-    HalfClosed,
-    MessageArrived,
-    Stream,
-    UnaryArrived,
-    UnaryPacked,
-)
-from serving.errors import Cancelled, DeadlineExceeded, DodonaError, InternalError, Unavailable
-
-log = logging.getLogger(__name__)
+from router.http2.streams import Event, Stream
+from router.refusals import StandingShed
+from serving.errors import DeadlineExceeded, DodonaError, Unavailable
 
 _AT_ONCE: Final = 8
 """Requests between two looks at the clock."""
-_MOST_WAITING: Final = 64
-"""Beyond so many events the connection is not read; a connection with one call at a time never gets there."""
-
-
-class Listener(Protocol):
-    """What the connections of one front share."""
-
-    loop: asyncio.AbstractEventLoop
-    limits: Http2Limits
-    counters: Counters
-    heads: HeadReader
-
-    @property
-    def unary(self) -> Mapping[str, Callable[[UnaryCall], None]]: ...
-
-    @property
-    def streaming(self) -> Mapping[str, Callable[[StreamCall], Awaitable[None]]]: ...
-
-    def admit(self, connection: "Http2Connection") -> bool:
-        """Whether there is room for one more connection."""
-
-    def closed(self, connection: "Http2Connection") -> None: ...
-
-    def flush_soon(self, connection: "Http2Connection") -> None:
-        """Call `flush` of the connection once in this event-loop turn."""
-
-    def watch(self, call: Http2Call, deadline: float) -> None:
-        """Expire the call at its deadline (event-loop seconds)."""
-
-    def settle(self, call: Http2Call) -> None:
-        """Forget the call's deadline."""
-
-    def run(self, call: Http2StreamCall, work: Awaitable[None]) -> None:
-        """Run a streaming call as a task of the front's."""
-
-    def inflate(self, packed: Packed, encoding: str) -> asyncio.Future[Message]:
-        """Undo the compression of a large message, outside the event loop. Raises DodonaError."""
-
-    def chance(self) -> float:
-        """A random number 0..1."""
-
-    def turn_is_over(self, began_at: float) -> bool:
-        """Whether the event loop's turn that began then (its own time, seconds) has taken long enough."""
-
-    def catch_up_later(self, connection: "Http2Connection") -> None:
-        """Call `catch_up` of the connection in a later turn, and again until it returns False."""
+_MOST_UNREAD: Final = 64 * 1024
+"""Bytes that came in a turn that was over, beyond which the connection is not read from its socket."""
 
 
 class Http2Connection(asyncio.Protocol):
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._loop = listener.loop
-        self._unary = listener.unary
-        self._http = Connection(listener.heads, listener.limits, listener.counters)
+        self._http = Connection(listener.heads, listener.limits, listener.counters, listener.bars)
+        self._arrivals = Arrivals(self, listener, self._http)
         self._live = Liveness(listener.limits, listener.loop.time())
         self._age = Age(listener.limits, listener.loop.time(), listener.chance())
         self._transport: asyncio.Transport | None = None
         self._parting: Parting | None = None
         self._corked = False
-        self._waiting: deque[Event] = deque()
-        """What came in a turn that was over."""
-        self._reading = True
+        self._valve = Valve()
         self.answers = self._http.answers
         self.settle = listener.settle
         self.limits = listener.limits
@@ -121,43 +61,42 @@ class Http2Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         now = self._loop.time()
         self._live.seen_at = now
-        events = self._http.receive(data, now)
-        dealt = 0 if self._waiting else self._deal(events, now)
-        if dealt < len(events):
-            if not self._waiting:
-                self._listener.catch_up_later(self)
-            self._waiting.extend(events[dealt:])
+        unread = self._http.unread
+        if unread:
+            unread.add(data, now)
             self._throttle()
-        events.clear()  # an idle connection is not to keep its last message alive
+            return
+        if self._listener.turn_is_over(now):
+            unread.add(data, now)
+        else:
+            self._deal(self._http.receive(data, now, _AT_ONCE), now)
+        if unread:
+            self._listener.catch_up_later(self)
+            self._throttle()
 
     def catch_up(self, now: float) -> bool:
         """Deal with what waits, in a turn of the loop that began at `now`; False once nothing waits any more."""
-        waiting = self._waiting
-        for _ in range(self._deal(waiting, now)):
-            waiting.popleft()
+        if not self._listener.turn_is_over(now):
+            self._deal(self._http.read_on(_AT_ONCE), now)
         self._throttle()
-        return bool(waiting)
+        return bool(self._http.unread)
 
-    def _deal(self, events: Iterable[Event], now: float) -> int:
-        """Returns with how many of them; the rest is for a later turn.
+    def _deal(self, events: list[Event], now: float) -> None:
+        """Deal with them and with what is unread, as far as this turn lasts.
 
         A caller that sends much at once, or many who do, are not to keep the loop from the links to the workers: with
         the answers that lie there would go the room for further work, and the workers would idle while callers wait.
         """
         self._corked = True  # replies given at once wait for the one write below
-        turn_is_over = self._listener.turn_is_over
-        dealt = 0
-        for event in events:
-            if not dealt % _AT_ONCE and turn_is_over(now):
+        http, begin = self._http, self._arrivals.begin
+        while True:
+            begin(events)
+            if not http.unread or self._listener.turn_is_over(now):
                 break
-            if type(event) is UnaryArrived:
-                self._start(event.stream, event.message)
-            else:
-                self._on_event(event)
-            dealt += 1
+            events = http.read_on(_AT_ONCE)
+        events.clear()  # an idle connection is not to keep its last message alive
         self._corked = False
         self.flush()
-        return dealt
 
     def pause_writing(self) -> None:
         self._http.held = True
@@ -171,109 +110,23 @@ class Http2Connection(asyncio.Protocol):
 
     def _throttle(self) -> None:
         """Read only while the caller takes its answers and little of what it sent waits."""
-        transport = self._transport
-        wanted = not self._http.held and len(self._waiting) <= _MOST_WAITING
-        if transport is None or transport.is_closing() or wanted is self._reading:
-            return
-        self._reading = wanted
-        if wanted:
-            transport.resume_reading()
-        else:
-            transport.pause_reading()
+        self._valve.set(self._transport, wanted=not self._http.held and self._http.unread.size <= _MOST_UNREAD)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
         self._transport = self._parting = None
-        self._waiting.clear()
+        self._http.unread.clear()
         self._break_off()
+        self._arrivals.close()
         self._listener.closed(self)
 
     def _break_off(self) -> None:
         """Nobody will read the answers of the calls that are open."""
         for stream in list(self._http.streams.values()):
             self.answers.close(stream)
-            self._gone(stream)
+            gone(stream)
 
-    # Calls
-
-    def _start(self, stream: Stream, message: Message) -> None:
-        if stream.closed:  # cancelled behind its request, in the same bytes
-            return
-        call = Http2UnaryCall(self, stream, message)
-        if stream.head.timeout_s is not None and not self._watch(call, stream):
-            return
-        try:
-            self._unary[stream.head.path](call)
-        except DodonaError as error:
-            call.fail(error)
-        except Exception:
-            log.exception("unary call failed", extra={"path": call.path, "peer": self.peer})
-            call.fail(InternalError("internal error"))
-
-    def _start_inflated(self, stream: Stream, packed: Packed) -> None:
-        """Inflate a large message beside the event loop, then start its call as if it had just come."""
-
-        def inflated(message: asyncio.Future[Message]) -> None:
-            if stream.closed or message.cancelled():  # the caller, or the front, has gone
-                return
-            try:
-                self._start(stream, message.result())
-            except DodonaError as error:
-                self._http.refuse_message(stream, error)
-            self.flush_soon()
-
-        self._listener.inflate(packed, stream.head.encoding).add_done_callback(inflated)
-
-    def _start_streaming(self, stream: Stream) -> None:
-        if stream.closed:
-            return
-        call = Http2StreamCall(self, stream)
-        if stream.head.timeout_s is None or self._watch(call, stream):
-            self._listener.run(call, self._run(call))
-
-    async def _run(self, call: Http2StreamCall) -> None:
-        try:
-            await self._listener.streaming[call.path](call)
-        except DodonaError as error:
-            call.fail(error)
-        except Exception:
-            log.exception("streaming call failed", extra={"path": call.path, "peer": self.peer})
-            call.fail(InternalError("internal error"))
-        except asyncio.CancelledError:
-            call.fail(Cancelled("the call was broken off"))  # of no effect if the caller has gone
-            raise
-        else:
-            call.finish()
-
-    def _watch(self, call: Http2Call, stream: Stream) -> bool:
-        """Set the call's deadline; False if it has passed already."""
-        assert stream.head.timeout_s is not None
-        call.deadline = deadline = stream.opened_at + stream.head.timeout_s
-        if deadline <= self._loop.time():
-            call.fail(DeadlineExceeded("the deadline had passed on arrival", field="grpc-timeout"))
-            return False
-        self._listener.watch(call, deadline)
-        return True
-
-    def _on_event(self, event: Event) -> None:
-        if isinstance(event, ConnectionFailed):
-            log.info("connection failed: %s", event.error, extra={"peer": self.peer, "code": event.error.code.name})
-            return
-        call = event.stream.call
-        if isinstance(event, CallOpened):
-            self._start_streaming(event.stream)
-        elif isinstance(event, CallGone):
-            self._gone(event.stream)
-        elif isinstance(event, UnaryPacked):
-            self._start_inflated(event.stream, event.packed)
-        elif isinstance(call, Http2StreamCall):
-            if isinstance(event, MessageArrived):
-                call.arrived(event.packed)
-            elif isinstance(event, HalfClosed):
-                call.half_closed()
-
-    def _gone(self, stream: Stream) -> None:
-        if isinstance(stream.call, Http2Call):
-            stream.call.gone()
+    def bar(self, stream: Stream, message: Message, error: StandingShed, echo: Metadata) -> None:
+        self._arrivals.bar(stream, message, error, echo)
 
     # Writing
 
@@ -349,7 +202,7 @@ class Http2Connection(asyncio.Protocol):
             self._expire(stream, DeadlineExceeded("the request did not arrive in time", remedy="send it faster"))
         for stream in stalled(streams.values(), limits, now):
             self.answers.cancel(stream)
-            self._gone(stream)
+            gone(stream)
         self._grow_old(now)
         self.flush()
 

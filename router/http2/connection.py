@@ -24,6 +24,8 @@ peer cannot make us reset without end. What harms the connection ends it with GO
 A stream we closed before the caller was done may still receive what was under way: StreamTable remembers those.
 """
 
+from typing import Final
+
 from router.http2 import frames
 from router.http2.answers import Answers
 from router.http2.control import Control, read_increment
@@ -40,11 +42,15 @@ from router.http2.request import HeadReader
 from router.http2.sender import Sender
 from router.http2.streams import CallGone, ConnectionFailed, Event, Stream, UnaryArrived
 from router.http2.table import StreamTable
+from router.http2.turnstile import Bars, Turnstile
+from router.http2.unread import Unread
 from serving.errors import DodonaError, TooLarge
+
+_ALL: Final = 1 << 60
 
 
 class Connection:
-    """`heads` may be shared by all connections of a listener, `counters` too."""
+    """`heads` may be shared by all connections of a listener, `counters` and `bars` too."""
 
     __slots__ = (
         "_counters",
@@ -59,19 +65,23 @@ class Connection:
         "_resets",
         "_sender",
         "_table",
+        "_turnstile",
         "answers",
         "control",
         "failed",
         "streams",
+        "unread",
     )
 
-    def __init__(self, heads: HeadReader, limits: Http2Limits, counters: Counters) -> None:
+    def __init__(self, heads: HeadReader, limits: Http2Limits, counters: Counters, bars: Bars | None = None) -> None:
         self._limits = limits
         self._largest = HEAD_BYTES + limits.max_frame_bytes
         self._largest_simple = PREFIX_BYTES + limits.max_message_bytes
         self._counters = counters
         self._events: list[Event] = []
         self._inbox = Inbox(self._largest)
+        self.unread = Unread()
+        """What `most` events left for later."""
         self._table = StreamTable()
         self._sender = Sender(limits)
         self._intake = Intake(limits, self._sender, self._events)
@@ -92,27 +102,53 @@ class Connection:
             answers=self.answers,
             events=self._events,
         )
+        self._turnstile = Turnstile(
+            bars or Bars(),
+            self._opener.blocks,
+            limits,
+            counters,
+            table=self._table,
+            sender=self._sender,
+            intake=self._intake,
+        )
         self.failed = False
         """Nothing more is read; send what `take` gives and close."""
 
     # Bytes in, events out.
 
-    def receive(self, received: bytes, now: float) -> list[Event]:
+    def receive(self, received: bytes, now: float, most: int = _ALL) -> list[Event]:
         """Read what came at `now` (seconds on a monotonic clock). Never raises for what the peer sends.
 
-        The events are to be dealt with before the next call, which reuses the list.
+        The events are to be dealt with before the next call, which reuses the list. Where they are `most` or more, the
+        rest may be `unread`, until `read_on` is called.
         """
-        events = self._events
+        self._events.clear()
+        if self.unread:
+            self.unread.add(received, now)
+            return self.read_on(most)
+        if not self.failed:
+            self._read_from(received, 0, now, most)
+        return self._events
+
+    def read_on(self, most: int = _ALL) -> list[Event]:
+        """Events of what is unread."""
+        events, unread = self._events, self.unread
         events.clear()
-        if self.failed:
-            return events
+        while unread and len(events) < most:
+            self._read_from(*unread.pop(), most)
+        return events
+
+    def _read_from(self, received: bytes, start: int, now: float, most: int) -> None:
         self._now = self._opener.now = now
         try:
-            start = self._join(received) if self._inbox or not self._inbox.prefaced else 0
-            self._read(received, start)
+            if not start and (self._inbox or not self._inbox.prefaced):
+                start = self._join(received)
+            stop = self._read(received, start, most)
         except RemoteError as error:
             self._fail(error)
-        return events
+        else:
+            if stop < len(received):
+                self.unread.put_back(received, stop, now)
 
     def _join(self, received: bytes) -> int:
         """Read the frame, or the preface, that began earlier; returns where the next one begins."""
@@ -122,15 +158,17 @@ class Connection:
             # Not earlier: a peer that speaks HTTP/1 gets an answer it can read.
             self._sender.control(greeting(self._limits))
         if frame:
-            self._read(frame, 0)
+            self._read(frame, 0, _ALL)
         return start
 
-    def _read(self, received: bytes, start: int) -> None:
-        """Read every whole frame from `start`; keep the rest for `_join`."""
-        opener = self._opener
+    def _read(self, received: bytes, start: int, most: int) -> int:
+        """Read whole frames from `start` until there are `most` events; returns where it stopped. What is no whole
+        frame is kept for `_join`."""
+        opener, turnstile, events = self._opener, self._turnstile, self._events
+        bars = turnstile.bars
         end = len(received)
         need = HEAD_BYTES
-        while end - start >= HEAD_BYTES:
+        while end - start >= HEAD_BYTES and len(events) < most:
             word, flags, stream_id = HEAD.unpack_from(received, start)
             need = HEAD_BYTES + (word >> 8)
             if need > self._largest:
@@ -139,14 +177,16 @@ class Connection:
                 break
             kind = word & 0xFF
             stream_id &= frames.MAX_STREAM_ID
-            if opener.partial is not None and kind != frames.CONTINUATION:
-                raise RemoteError(ErrorCode.PROTOCOL_ERROR, f"frame of type {kind} within a header block")
-            if not self.control.greeted and (kind != frames.SETTINGS or flags & frames.ACK):
-                raise RemoteError(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+            if opener.partial is not None or not self.control.greeted:
+                self._check_order(kind, flags)
             try:
                 if kind == frames.DATA:
                     need = self._on_data(flags, stream_id, received, start + HEAD_BYTES, start + need) - start
                 elif kind == frames.HEADERS:
+                    if bars and (after := turnstile.turn_away(received, start, self._now)) > start:
+                        start = after
+                        need = HEAD_BYTES
+                        continue
                     ended = opener.on_headers(flags, stream_id, received, start + HEAD_BYTES, start + need)
                     if ended is not None:
                         self._on_end(ended)
@@ -156,8 +196,17 @@ class Connection:
                 self._reset(error)
             start += need
             need = HEAD_BYTES
+        if len(events) >= most:
+            return start
         if start < end:
             self._inbox.keep(received[start:], need)
+        return end
+
+    def _check_order(self, kind: int, flags: int) -> None:
+        if self._opener.partial is not None and kind != frames.CONTINUATION:
+            raise RemoteError(ErrorCode.PROTOCOL_ERROR, f"frame of type {kind} within a header block")
+        if not self.control.greeted and (kind != frames.SETTINGS or flags & frames.ACK):
+            raise RemoteError(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
 
     def _on_data(self, flags: int, stream_id: int, frame: bytes, start: int, stop: int) -> int:
         """Returns where the next frame begins: behind this one, or behind more that go on with the same message."""
@@ -248,6 +297,7 @@ class Connection:
         self.failed = True
         self._counters.failure(error.code.name)
         self._inbox.clear()
+        self.unread.clear()
         if self._inbox.prefaced:
             self._sender.control(frames.goaway(self._table.last_id, error.code, str(error)))
         else:

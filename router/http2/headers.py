@@ -37,13 +37,14 @@ class _LeaveToHpackError(Exception):
 class BlockReader:
     """The receiving half of HPACK for one connection. Blocks must be given in the order they came, all of them."""
 
-    __slots__ = ("_heads", "_hpack", "_limits", "_max_bytes", "_max_heads", "_reader", "_table")
+    __slots__ = ("_hpack", "_limits", "_max_bytes", "_max_heads", "_reader", "_table", "heads")
 
     def __init__(self, reader: HeadReader, limits: Http2Limits) -> None:
         # Past its limit hpack stops amid the block and is of no use any more; ours reads on, to keep the table right.
         self._hpack = Decoder(max_header_list_size=4 * limits.max_header_bytes)
         self._table: HeaderTable = self._hpack.header_table
-        self._heads: dict[bytes, RequestHead] = {}
+        self.heads: dict[bytes, RequestHead] = {}
+        """What blocks mean that are known by their bytes."""
         self._max_heads = limits.head_cache_entries
         self._max_bytes = limits.max_header_bytes
         self._limits = limits
@@ -51,15 +52,16 @@ class BlockReader:
 
     def request(self, block: bytes) -> RequestHead:
         """Raises RemoteError (COMPRESSION_ERROR), MalformedRequest."""
-        head = self._heads.get(block)
+        head = self.heads.get(block)
         if head is not None:
             return head
         fields, changed = self._fields(block)
         head = self._reader.oversized() if fields is None else self._reader.read(fields)
         if not changed and len(block) <= _LARGEST_CACHED_BLOCK and self._max_heads:
-            if len(self._heads) >= self._max_heads:
-                self._heads.clear()
-            self._heads[block] = head
+            if len(self.heads) >= self._max_heads:
+                self.heads.clear()
+            self.heads[block] = head
+            head.known = True
         return head
 
     def trailers(self, block: bytes) -> list[Field]:
@@ -94,7 +96,7 @@ class BlockReader:
             fields += rest
             size += sum(len(name) + len(value) + _FIELD_OVERHEAD for name, value in rest)
         if changed:
-            self._heads.clear()
+            self.heads.clear()
         return (fields if size <= self._max_bytes else None), changed
 
     def _literal(self, block: bytes, start: int, first: int) -> tuple[Field, int]:

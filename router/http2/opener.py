@@ -20,7 +20,6 @@ class Opener:
 
     __slots__ = (
         "_answers",
-        "_blocks",
         "_counters",
         "_events",
         "_limits",
@@ -28,6 +27,7 @@ class Opener:
         "_receive_window",
         "_sender",
         "_table",
+        "blocks",
         "now",
         "partial",
     )
@@ -43,7 +43,7 @@ class Opener:
         answers: Answers,
         events: list[Event],
     ) -> None:
-        self._blocks = BlockReader(heads, limits)
+        self.blocks = BlockReader(heads, limits)
         self._limits = limits
         self._receive_window = limits.stream_window_bytes
         self._counters = counters
@@ -81,7 +81,7 @@ class Opener:
             return self._on_trailers(stream_id, end_stream, block)
         table.last_id = stream_id
         try:
-            head = self._blocks.request(block)
+            head = self.blocks.request(block)
         except MalformedRequest as error:
             raise RemoteStreamError(stream_id, ErrorCode.PROTOCOL_ERROR, str(error)) from error
         if table.refusing:
@@ -105,7 +105,7 @@ class Opener:
 
     def _on_trailers(self, stream_id: int, end_stream: int, block: bytes) -> Stream | None:
         _check_id(stream_id)
-        fields = self._blocks.trailers(block)  # whatever becomes of them: the HPACK table must follow
+        fields = self.blocks.trailers(block)  # whatever becomes of them: the HPACK table must follow
         stream = self._open.get(stream_id)
         if stream is None:
             if not self._table.expects_strays(stream_id):

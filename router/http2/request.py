@@ -46,7 +46,7 @@ class Refusal:
 
 
 class RequestHead:
-    __slots__ = ("content_length", "encoding", "metadata", "path", "pseudo", "refusal", "timeout_s", "unary")
+    __slots__ = ("content_length", "encoding", "known", "metadata", "path", "pseudo", "refusal", "timeout_s", "unary")
 
     def __init__(self, path: str = "") -> None:
         self.path = path
@@ -58,6 +58,8 @@ class RequestHead:
         self.encoding = "identity"
         self.content_length: int | None = None
         self.refusal: Refusal | None = None
+        self.known = False
+        """Its block came again, or may."""
 
     def copy(self) -> "RequestHead":
         twin = RequestHead(self.path)

@@ -123,6 +123,11 @@ class Sender:
             self._ready.pop(stream.id, None)
 
     @property
+    def has_preamble(self) -> bool:
+        """Whether the next header block is not to go out as it is."""
+        return bool(self._preamble)
+
+    @property
     def movable(self) -> bool:
         """Whether `move` would move anything."""
         return bool(self._ready) and not self.held and self.window > 0

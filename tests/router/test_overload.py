@@ -2,7 +2,8 @@
 
 import pytest
 
-from protos import inference_pb2
+from protos import inference_pb2, link_pb2
+from router.refusals import StandingShed
 from router.settings import Admission, Fairness, Limits
 from serving.errors import InvalidRequest, Shed
 from tests.router.cluster import Caller, Cluster, Worker, model, request
@@ -188,3 +189,67 @@ def test_the_tenant_may_be_a_parameter() -> None:
     message.parameters["tenant"].int64_param = 3
     with pytest.raises(InvalidRequest, match="must be a text"):
         cluster.call(message.SerializeToString())
+
+
+def refused(cluster: Cluster, timeout_s: float = 0.1) -> StandingShed:
+    """What the next request is told, after as many as are admitted."""
+    with pytest.raises(StandingShed) as caught:
+        [cluster.call(timeout_s=timeout_s) for _ in range(100)]
+    return caught.value
+
+
+def test_a_refusal_stands_until_work_is_finished() -> None:
+    """Asked again it says the same without being judged; after a result, the next request like it is admitted."""
+    cluster, worker = saturated()
+    standing = refused(cluster).standing
+    first = standing.refusal(cluster.now)
+    assert first is not None
+    assert standing.refusal(cluster.now) is first
+    play(cluster, worker, until=cluster.now + 0.03)
+    assert standing.refusal(cluster.now) is None
+
+
+def test_the_delay_of_a_standing_refusal_follows_the_queue() -> None:
+    """Once more urgent requests wait as well, whoever is turned away is told to stay away for longer."""
+    cluster, _ = saturated()
+    early = refused(cluster)
+    for _ in range(5):
+        cluster.call(timeout_s=10.0)
+    cluster.core.catalogue.pool("m").changes.count += 1
+    late = early.standing.refusal(cluster.now)
+    assert late is not None
+    assert late.retry_after_s >= early.retry_after_s
+
+
+def test_a_cancelled_request_makes_room_at_once() -> None:
+    """What waits no longer is no reason to refuse."""
+    cluster, _ = saturated()
+    before = [cluster.call(timeout_s=0.1) for _ in range(2)]
+    standing = refused(cluster).standing
+    assert standing.refusal(cluster.now) is not None
+    for one in before:
+        assert one.inference is not None
+        cluster.core.dispatcher.cancel(one.inference)
+    assert standing.refusal(cluster.now) is None
+
+
+def test_repetitions_count_as_shed() -> None:
+    """The metric does not tell whom a decision was made for from whom it was repeated to."""
+    cluster, _ = saturated()
+    standing = refused(cluster).standing
+    counter = cluster.core.metrics.shed.labels("late")
+    before = counter.read()
+    standing.repeat()
+    assert counter.read() == before + 1
+
+
+def test_nothing_stands_where_answers_are_shared() -> None:
+    """The next request may be one whose answer was kept."""
+    cluster = Cluster(Limits(max_pending=1))
+    cache = link_pb2.ResponseCache(enabled=True)
+    Worker(cluster, "w").serve(model(response_cache=cache, content="c"), window=1)
+    for rows in (1, 2):
+        cluster.call(request(rows=rows))
+    with pytest.raises(Shed) as caught:
+        cluster.call(request(rows=3))
+    assert type(caught.value) is Shed

@@ -4,7 +4,7 @@ import pytest
 
 from protos import inference_pb2, link_pb2
 from router.settings import Limits
-from router.sharing import COLLAPSED, HIT
+from router.sharing.flights import COLLAPSED, HIT
 from serving.errors import InvalidRequest, Shed
 from serving.status import Status
 from tests.router.cluster import Caller, Cluster, Worker, model, request

@@ -11,7 +11,9 @@ from router.edge.caching import cache_control, heed
 from router.edge.grpc.rpc import identity
 from router.edge.intake import inference_of
 from router.front.calls import Metadata, Unary, UnaryCall
-from router.sharing import Share
+from router.policy.sharing import front_of
+from router.refusals import StandingShed
+from router.sharing.flights import Share
 from router.tracing import grpc_origin
 from serving.errors import DodonaError
 
@@ -50,9 +52,17 @@ def model_infer(core: Core) -> Unary:
             call.on_cancel = None
             if trace is not None:
                 trace.refused(error)
+            elif isinstance(error, StandingShed):
+                error.alike = _beginning
             fail(error)
 
     return Unary(start)
+
+
+def _beginning(message: bytes) -> bytes:
+    """All before the bytes of the tensor, where a message holds one only and ends with it: of the rest of the message
+    nothing is read on the way to a refusal."""
+    return front_of(message, 0)
 
 
 def _reply(call: UnaryCall, share: Share, echo: Metadata, response: bytes) -> None:

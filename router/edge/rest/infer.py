@@ -20,7 +20,7 @@ from router.edge.rest.jsontext import parse
 from router.edge.rest.outcome import answer, fault, refusal
 from router.edge.rest.predict import INFER, compressed, predict, say_where_from, set_compressed
 from router.edge.rest.templates import RequestTemplate
-from router.sharing import Share
+from router.sharing.flights import Share
 from router.tracing import Trace
 from serving.errors import DodonaError, InvalidRequest
 

@@ -2,11 +2,39 @@
 
 from collections.abc import Callable
 
-from router.sharing import SharingFigures
+from router.policy.replies import Shelf
 from serving.metrics import Metrics
 from serving.spec import ModelSpec
 
 _BY_VERSION = ("model", "version")
+
+
+class SharingFigures:
+    """Of one version since it is known. Seconds are those spent looking up and storing."""
+
+    __slots__ = ("_evicted", "collapsed", "hit_s", "hits", "miss_s", "misses", "shelf")
+
+    def __init__(self) -> None:
+        self.hits = self.misses = self.collapsed = self._evicted = 0
+        self.hit_s = self.miss_s = 0.0
+        self.shelf: Shelf | None = None
+        """Where answers are kept now."""
+
+    @property
+    def evicted(self) -> int:
+        return self._evicted + (self.shelf.evicted if self.shelf is not None else 0)
+
+    @property
+    def bytes(self) -> int:
+        return self.shelf.bytes if self.shelf is not None else 0
+
+    @property
+    def entries(self) -> int:
+        return len(self.shelf) if self.shelf is not None else 0
+
+    def shelf_gone(self) -> None:
+        self._evicted = self.evicted
+        self.shelf = None
 
 
 class SharingMetrics:

@@ -1,4 +1,4 @@
-"""Requests that travel together: what the Dispatcher does with those that may share (router/sharing.py).
+"""Requests that travel together: what the Dispatcher does with those that may share (router/sharing/flights.py).
 
 Called by the Dispatcher in the middle of its own steps, synchronously; it acts only through what the Dispatcher lends
 it.
@@ -11,11 +11,13 @@ from typing import Final
 from protos import link_pb2
 from router.refusals import early
 from router.request import Inference
-from router.sharing import COLLAPSED, HIT, TIMED, Share
+from router.sharing.flights import COLLAPSED, HIT, Share
 from serving.errors import DodonaError
 from serving.link.words import error_of
 from serving.status import Status
 
+_TIMED: Final = 16
+"""One miss of so many is timed, and counts for them all."""
 _OF_ONE_CALLER: Final = (Status.DEADLINE_EXCEEDED, Status.CANCELLED)
 """Failures that say something of the caller in whose name a run was made, and nothing of the request."""
 
@@ -113,8 +115,8 @@ class Company:
         """Give the answer to its caller and to all who waited for it; keep it for those to come."""
         followers = share.settle(inference, response, now)
         figures = share.figures
-        if figures.misses % TIMED == 0 and not share.status:
-            figures.miss_s += TIMED * (self._clock() - now)
+        if figures.misses % _TIMED == 0 and not share.status:
+            figures.miss_s += _TIMED * (self._clock() - now)
         inference.on_reply(response + share.id_field if share.id_field else response)
         for follower in followers:
             if follower.share is not None:
