@@ -84,7 +84,7 @@ def cases(workload: Workload, connections: Sequence[int], analyser: Sequence[int
         case "cnn":
             return [*(_grpc("CNN: ", count) for count in (1, 32)), _binary("CNN: ", 32), _json("CNN: ", 32)]
         case "dense":
-            return [*(_grpc("dense: ", count) for count in (1, 8, 32, 64)), _json("dense: ", 32)]
+            return [*(_grpc("dense: ", count) for count in (1, 8, 32, 64, 128, 256, 512)), _json("dense: ", 32)]
         case _:
             return [*(_grpc("602 KB: ", count) for count in (1, 8)), _binary("602 KB: ", 8)]
 

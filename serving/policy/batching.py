@@ -13,8 +13,13 @@ newcomer one fixed cost less the gap; so it pays while `base > gap + n * (gap + 
 With an SLO a batch grows no larger than can be run in half of it, because a request may have to wait for one such run
 before its own. Where even one row takes longer than that, size is not what breaks the SLO and batches grow freely.
 
-A run that several tenants share is no larger than makes rows cheap (useful_batch_rows, serving/policy/credit.py):
-it costs a twentieth of the rate at most, and whoever comes next waits less.
+A long run (more than PREFETCH_S, serving/policy/credit.py) is no larger than makes rows cheap: that costs a fortieth of
+the rate at most. A crowd of callers who each ask again once answered falls into step else: all of them share one run,
+and the runtime idles while all answers travel and all requests come back. Cut, the second run hides the way of the
+first one's answers.
+
+A run that several tenants share is smaller still (useful_batch_rows): it costs a twentieth of the rate at most, and
+whoever comes next waits less.
 
 Invariants: a run holds at most `max_batch_rows` rows, but for a single request (which was checked on arrival); only
 requests of one group share a run (equal shapes beyond the rows; a request to be run alone has a group of its own);
@@ -35,7 +40,7 @@ from operator import attrgetter
 from typing import Final, Generic, TypeVar
 
 from serving.policy.cost import RunCost
-from serving.policy.credit import useful_batch_rows
+from serving.policy.credit import overlapping_batch_rows, useful_batch_rows
 from serving.policy.turns import Turns
 from serving.spec import DEFAULT_PRIORITY
 
@@ -154,12 +159,14 @@ def decide(snapshot: Snapshot[W], limits: Limits, now: float) -> Run[W] | Drop[W
         return Drop(expired)
     if snapshot.busy or not snapshot.waiting:
         return IDLE
-    most_rows = within_slo(limits, snapshot.cost) if snapshot.cost is not None else limits.max_batch_rows
+    cost = snapshot.cost
+    allowed_rows = within_slo(limits, cost) if cost is not None else limits.max_batch_rows
+    most_rows = overlapping_batch_rows(allowed_rows, cost) if cost is not None else allowed_rows
     ordered: Sequence[W] = sorted(snapshot.waiting, key=_URGENCY)
     if snapshot.turns is not None:
         ordered = snapshot.turns.order(ordered)
-        if snapshot.cost is not None and snapshot.turns.several(ordered):
-            most_rows = useful_batch_rows(most_rows, snapshot.cost)
+        if cost is not None and snapshot.turns.several(ordered):
+            most_rows = useful_batch_rows(allowed_rows, cost)
     batch = _first_of(ordered, limits.batched, most_rows)
     if limits.max_wait_s > 0 and len(batch) == len(snapshot.waiting):
         at = _latest_start(batch, limits, snapshot, most_rows)

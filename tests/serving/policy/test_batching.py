@@ -102,7 +102,7 @@ def test_transcript(title: str, lines: list[str]) -> None:
 
 def test_the_transcript_was_read() -> None:
     """All stories are there, each with at least one decision."""
-    assert len(stories()) == 25
+    assert len(stories()) == 28
     assert all(any(line.startswith("decide") for line in lines) for _, lines in stories())
 
 
@@ -113,3 +113,40 @@ def test_patience_is_the_settings_or_twenty_times_what_is_expected() -> None:
     cost.observe(1, 1.5)
     assert patience_s(1, Limits(8, run_timeout_s=2.0), cost) == 30.0
     assert patience_s(1, Limits(8), cost) == inf
+
+
+BASE_S, PER_ROW_S, WAY_PER_ROW_S = 0.008, 0.00036, 0.00014
+"""Of layers of 3072 on one thread, and of an answer's way to its caller and the next request's way back: measured,
+docs/decisions/0021-long-runs.md."""
+
+
+def crowd_rate(callers: int, limits: Limits) -> float:
+    """Rows a second for callers with one row each who ask again once answered. The answers of a run travel together,
+    and so do the requests that follow, which is what frames make of them."""
+    cost = RunCost()
+    for rows in (1, limits.max_batch_rows) * 50:
+        cost.observe(rows, BASE_S + PER_ROW_S * rows)
+    now, done = 0.0, 0
+    coming = [0.0] * callers
+    while done < 50 * callers:
+        waiting = [Waiting(seq=seq, rows=1, deadline=inf, arrived=at) for seq, at in enumerate(coming) if at <= now]
+        action = decide(Snapshot(waiting, cost=cost), limits, now)
+        if isinstance(action, Run):
+            for entry in action.batch:
+                coming.remove(entry.arrived)
+            rows = len(action.batch)
+            done += rows
+            now += BASE_S + PER_ROW_S * rows
+            coming += [now + WAY_PER_ROW_S * rows] * rows
+        else:
+            now = min(coming)
+    return done / now
+
+
+def test_a_crowd_of_callers_does_not_leave_the_runtime_idle() -> None:
+    """256 callers of a model with long runs get above nine tenths of what its largest batch gives, though the way of
+    their answers takes a third as long as the runs; sharing one run they would get three quarters."""
+    best_rate = 256 / (BASE_S + PER_ROW_S * 256)
+    in_one_run_rate = 256 / (BASE_S + (PER_ROW_S + WAY_PER_ROW_S) * 256)
+    assert crowd_rate(256, Limits(256)) > 0.9 * best_rate
+    assert in_one_run_rate < 0.75 * best_rate
