@@ -32,6 +32,7 @@ from router.http2.streams import (
     UnaryPacked,
 )
 from serving.errors import Cancelled, DeadlineExceeded, DodonaError, InternalError, Unavailable
+from serving.spinning import Woke
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ class Listener(Protocol):
     limits: Http2Limits
     counters: Counters
     heads: HeadReader
+    woke: Woke
+    """To be called when bytes arrive, before anything else."""
 
     @property
     def unary(self) -> Mapping[str, Callable[[UnaryCall], None]]: ...
@@ -88,6 +91,7 @@ class Listener(Protocol):
 class Http2Connection(asyncio.Protocol):
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
+        self._woke = listener.woke
         self._loop = listener.loop
         self._unary = listener.unary
         self._http = Connection(listener.heads, listener.limits, listener.counters)
@@ -119,6 +123,7 @@ class Http2Connection(asyncio.Protocol):
         self.peer = address_text(transport.get_extra_info("peername"))
 
     def data_received(self, data: bytes) -> None:
+        self._woke()
         now = self._loop.time()
         self._live.seen_at = now
         events = self._http.receive(data, now)
