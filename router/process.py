@@ -26,6 +26,7 @@ from router.metrics import RouterMetrics
 from router.processes.member import Member, Membership
 from router.settings import RouterSettings
 from router.tracing import Tracer
+from serving.spinning import Woke, never, spinning
 from serving.tracing.context import Sampler
 from serving.tracing.outbox import Outbox
 from serving.tracing.settings import Tracing
@@ -37,7 +38,9 @@ log = logging.getLogger(__name__)
 _KNOWN_AFTER_S = 5.0
 
 
-def front_of(settings: RouterSettings, table: Methods, metrics: RouterMetrics, *, reuse_port: bool = False) -> Front:
+def front_of(
+    settings: RouterSettings, table: Methods, metrics: RouterMetrics, *, reuse_port: bool = False, woke: Woke = never
+) -> Front:
     """The gRPC server of `router.front`; what it counts is exported."""
     if settings.front == "grpcio":
         from router.front.grpcio import GrpcioFront
@@ -50,7 +53,14 @@ def front_of(settings: RouterSettings, table: Methods, metrics: RouterMetrics, *
 
     http2 = Http2Limits.of(settings.limits, settings.http2)
     front = Http2Front(
-        table, settings.host, settings.grpc_port, settings.limits, settings.tls, http2=http2, reuse_port=reuse_port
+        table,
+        settings.host,
+        settings.grpc_port,
+        settings.limits,
+        settings.tls,
+        http2=http2,
+        reuse_port=reuse_port,
+        woke=woke,
     )
     metrics.connections.labels().source = partial(front.counters.read, "connections_open")
     for figure in front.counters.totals():
@@ -88,7 +98,8 @@ class Router:
         self._member: Member | None = None
         self._registry = self.core.metrics.metrics.registry()
         shared = membership is not None
-        self._front = front_of(settings, methods(self.core), self.core.metrics, reuse_port=shared)
+        woke = spinning(settings.spin_s)
+        self._front = front_of(settings, methods(self.core), self.core.metrics, reuse_port=shared, woke=woke)
         self._rest = RestFront(
             rest_app(self.core),
             settings.host,
@@ -97,8 +108,11 @@ class Router:
             settings.tls,
             patience=Patience.of(settings.rest),
             reuse_port=shared,
+            woke=woke,
         )
-        self._link = LinkServer(name, settings.link, self.core.peers, monotonic, self.core.shared_memory.folder)
+        self._link = LinkServer(
+            name, settings.link, self.core.peers, monotonic, self.core.shared_memory.folder, woke=woke
+        )
         self._metrics_server: Callable[[], None] = lambda: None
 
     async def start(self, stop: Callable[[], None] = lambda: None) -> None:

@@ -24,6 +24,7 @@ ALLOWED = {
         "serving.settings",
         "serving.shared_memory.registry",
         "serving.spec",
+        "serving.spinning",
         "serving.status",
         "serving.tensors",
         "serving.tracing",

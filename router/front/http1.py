@@ -18,6 +18,7 @@ from router.http1.connection import Arrived, Connection, Event, Opened, Refused,
 from router.http1.heads import HeadReader
 from router.http2.age import Age, Stage
 from router.settings import Limits
+from serving.spinning import Woke
 
 __all__ = ["Http1Connection", "Listener", "Patience"]
 
@@ -35,6 +36,8 @@ class Listener(Protocol):
     patience: Patience
     heads: HeadReader
     application: Application
+    woke: Woke
+    """To be called when bytes arrive, before anything else."""
     date: bytes
     """The Date header's line."""
 
@@ -54,6 +57,7 @@ class Http1Connection(asyncio.Protocol):
     def __init__(self, listener: Listener) -> None:
         limits = listener.limits
         self._listener = listener
+        self._woke = listener.woke
         self._start = listener.application.start
         self._http = Connection(listener.heads, limits.max_header_bytes, limits.max_message_bytes)
         self._transport: asyncio.Transport | None = None
@@ -86,6 +90,7 @@ class Http1Connection(asyncio.Protocol):
             transport.set_write_buffer_limits(high=_WRITE_BUFFER)
 
     def data_received(self, data: bytes) -> None:
+        self._woke()
         http = self._http
         if http.state is State.OVER:
             return

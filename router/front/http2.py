@@ -25,6 +25,7 @@ from router.http2.turnstile import Bars
 from router.policy.deadlines import DeadlineSlots
 from router.settings import Limits, Tls
 from serving.errors import DeadlineExceeded
+from serving.spinning import Woke, never
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +52,14 @@ class Http2Front:
         http2: Http2Limits | None = None,
         reuse_port: bool = False,
         chance: Callable[[], float] = random.random,
+        woke: Woke = never,
     ) -> None:
         """`chance`, 0..1, spreads the ages of connections; `reuse_port`: other processes that say so too may listen on
         the port as well. Raises ConfigurationError for an unusable certificate."""
         self.limits = http2 or Http2Limits.of(limits)
         self.counters = Counters()
         self.chance = chance
+        self.woke = woke
         self.unary = {path: method.start for path, method in methods.items() if isinstance(method, Unary)}
         self.streaming = {path: method.run for path, method in methods.items() if isinstance(method, Stream)}
         self.heads = HeadReader({path: path in self.unary for path in methods}, self.limits)

@@ -30,6 +30,7 @@ _MOST_UNREAD: Final = 64 * 1024
 class Http2Connection(asyncio.Protocol):
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
+        self._woke = listener.woke
         self._loop = listener.loop
         self._http = Connection(listener.heads, listener.limits, listener.counters, listener.bars)
         self._arrivals = Arrivals(self, listener, self._http)
@@ -59,6 +60,7 @@ class Http2Connection(asyncio.Protocol):
         self.peer = address_text(transport.get_extra_info("peername"))
 
     def data_received(self, data: bytes) -> None:
+        self._woke()
         now = self._loop.time()
         self._live.seen_at = now
         unread = self._http.unread

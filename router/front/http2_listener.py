@@ -11,6 +11,7 @@ from router.http2.grpc_message import Message, Packed
 from router.http2.limits import Http2Limits
 from router.http2.request import HeadReader
 from router.http2.turnstile import Bars
+from serving.spinning import Woke
 
 if TYPE_CHECKING:
     from router.front.http2_connection import Http2Connection
@@ -21,6 +22,8 @@ class Listener(Protocol):
     limits: Http2Limits
     counters: Counters
     heads: HeadReader
+    woke: Woke
+    """To be called when bytes arrive, before anything else."""
     bars: Bars
 
     @property

@@ -18,6 +18,7 @@ from router.front.patience import Patience
 from router.front.tls import server_context
 from router.http1.heads import HeadReader
 from router.settings import Limits, Tls
+from serving.spinning import Woke, never
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class RestFront:
         patience: Patience | None = None,
         reuse_port: bool = False,
         chance: Callable[[], float] = random.random,
+        woke: Woke = never,
     ) -> None:
         """`reuse_port`: other processes that say so too may listen on the port as well. `chance`, 0..1, spreads the
         ages of connections."""
@@ -46,6 +48,7 @@ class RestFront:
         self.patience = patience or Patience()
         self.heads = HeadReader(limits.max_header_bytes)
         self.chance = chance
+        self.woke = woke
         self.date = b""
         self._address = (host, port)
         self._tls = tls

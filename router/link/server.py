@@ -15,6 +15,7 @@ from router.settings import Link
 from serving.link.address import parse_address
 from serving.link.buffers import widen
 from serving.link.framing import PROTOCOL_VERSION, FrameReader, LinkError, encode
+from serving.spinning import Woke, never
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: "LinkServer") -> None:
         self.peer: Replica | Agent | None = None
         self._server = server
+        self._woke = server.woke
         self._reader = FrameReader(server.settings.max_frame_bytes)
         self._transport: asyncio.Transport | None = None
         self._heard_at = server.clock()
@@ -45,6 +47,7 @@ class Connection(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(_HELLO_TIMEOUT_S, self._no_hello)
 
     def data_received(self, received: bytes) -> None:
+        self._woke()
         try:
             for envelope, payload in self._reader.feed(received):
                 if self._closing:
@@ -163,14 +166,23 @@ class Connection(asyncio.Protocol):
 
 class LinkServer:
     def __init__(
-        self, name: str, settings: Link, peers: Peers, clock: Callable[[], float], shared_memory: str = ""
+        self,
+        name: str,
+        settings: Link,
+        peers: Peers,
+        clock: Callable[[], float],
+        shared_memory: str = "",
+        *,
+        woke: Woke = never,
     ) -> None:
-        """`shared_memory`: what workers are told of it, see Welcome."""
+        """`shared_memory`: what workers are told of it, see Welcome. `woke` is called whenever bytes arrive, before
+        anything else."""
         self.shared_memory = shared_memory
         self.name = name
         self.settings = settings
         self.peers = peers
         self.clock = clock
+        self.woke = woke
         self.connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
         self._socket_path: Path | None = None

@@ -148,6 +148,7 @@ class Fleet:
             "metrics_port": 0,
             "log_level": settings.log_level,
             "threads": self._threads(start.framework),
+            "spin_s": settings.workers.get(start.framework, WorkerPool()).spin_s,
             "nice": settings.supervise.nice,
             "drain_grace_s": settings.supervise.drain_grace_s,
             "max_frame_bytes": settings.max_frame_bytes,

@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr
 
 from serving.link.address import LinkAddress
 from serving.settings import Settings
+from serving.spinning import SpinSeconds
 from serving.tracing.settings import Tracing
 
 Positive = Annotated[float, Field(gt=0)]
@@ -20,6 +21,8 @@ class WorkerPool(Settings):
     threads: Annotated[int, Field(ge=0, le=4096)] = 0
     """Threads a framework may use for one prediction; 0 = so many that all workers together fit the processors this
     process may use (affinity, container limit), a quarter of them at most, at least 1."""
+    spin_s: SpinSeconds = 0.0003
+    """Seconds that a worker's event loop looks for work before it sleeps, as `router.spin_s`."""
 
 
 class Supervise(Settings):

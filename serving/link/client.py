@@ -16,6 +16,7 @@ from serving.link.address import parse_address
 from serving.link.buffers import widen
 from serving.link.framing import DEFAULT_MAX_FRAME_BYTES, LinkError, encode
 from serving.link.receiving import Receiver
+from serving.spinning import Woke, never
 
 _FIRST_DELAY_S: Final = 0.05
 _SILENT_BEATS: Final = 4
@@ -55,12 +56,15 @@ class LinkClient:
         max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
         max_delay_s: float = 2.0,
         silence_s: float = 30.0,
+        woke: Woke = never,
     ) -> None:
+        """`woke` is called whenever bytes arrive, before anything else."""
         self._kind, self._host, self._port = parse_address(address)
         self.address = address
         self._peer = peer
         self._random = random
         self._max_frame_bytes = max_frame_bytes
+        self._woke = woke
         self._max_delay_s = max_delay_s
         self._silence_s = silence_s
         self._connection: _Connection | None = None
@@ -116,7 +120,7 @@ class LinkClient:
 
         def protocol() -> _Connection:
             # Known before the dial returns: a router's Welcome may be answered with frames in that very turn.
-            self._connection = connection = _Connection(self._peer, self._max_frame_bytes)
+            self._connection = connection = _Connection(self._peer, self._max_frame_bytes, self._woke)
             return connection
 
         if self._kind == "unix":
@@ -139,7 +143,8 @@ class LinkClient:
 
 
 class _Connection(asyncio.BufferedProtocol):
-    def __init__(self, peer: Peer, max_frame_bytes: int) -> None:
+    def __init__(self, peer: Peer, max_frame_bytes: int, woke: Woke) -> None:
+        self._woke = woke
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.welcomed = False
         self.heard = False
@@ -163,6 +168,7 @@ class _Connection(asyncio.BufferedProtocol):
         return self._frames.buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
+        self._woke()
         try:
             for envelope, payload in self._frames.filled(nbytes):
                 self.heard = True  # not at every byte: who stalls within a frame can say nothing else

@@ -20,6 +20,7 @@ from protos import link_pb2
 from serving.link.client import LinkClient
 from serving.link.framing import PROTOCOL_VERSION
 from serving.spec import ModelSpec
+from serving.spinning import spinning
 from serving.tracing.start import open_outbox
 from serving.worker.link import WorkerLink
 from serving.worker.load import Loaded
@@ -207,9 +208,10 @@ class WorkerProcess:
 
     def _clients(self) -> list[LinkClient]:
         clients = []
+        woke = spinning(self._settings.spin_s)
         for address in self._settings.routers:
             link = WorkerLink(self, address, self._tracer)
-            client = LinkClient(address, link, self._random, max_frame_bytes=self._settings.max_frame_bytes)
+            client = LinkClient(address, link, self._random, max_frame_bytes=self._settings.max_frame_bytes, woke=woke)
             link.attach(client.send)
             self._links.append(link)
             clients.append(client)

@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr, StringConstraints
 
 from serving.link.address import LinkAddress
 from serving.settings import Settings
+from serving.spinning import SpinSeconds
 from serving.tracing.settings import Tracing
 
 
@@ -39,6 +40,8 @@ class WorkerSettings(Settings):
     """Runs expected to be shorter (seconds) happen in the event loop, longer ones in a thread of the version."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """Threads of one run where model.yaml does not say; 0 = a quarter of the processors to use, at least 1."""
+    spin_s: SpinSeconds = 0.0
+    """Seconds that the event loop looks for work before it sleeps, while work keeps coming in shorter pauses."""
     nice: Annotated[int, Field(ge=0, le=19)] = 5
     """Unix niceness of the thread that loads (threads a framework makes while loading inherit it)."""
     drain_grace_s: Annotated[float, Field(ge=0)] = 30.0

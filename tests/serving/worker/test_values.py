@@ -1,5 +1,9 @@
+from math import isnan
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis.strategies import booleans, floats, lists
 
 from serving.errors import InvalidRequest
 from serving.spec import NUMPY_DTYPES, TensorSpec
@@ -32,6 +36,20 @@ def test_nan_is_found_in_every_float(datatype: str) -> None:
     check_values(np.array([[one, infinity]], dtype).tobytes(), spec, (1, 2), "f", text=False)
     with pytest.raises(InvalidRequest, match=r"^f: NaN in row 1, element \[0\] of 'x'; send a number"):
         check_values(np.array([[one, one], [nan, one]], dtype).tobytes(), spec, (2, 2), "f", text=False)
+
+
+@given(lists(floats(width=32), min_size=1, max_size=40), booleans())
+def test_nan_is_found_among_any_numbers(numbers: list[float], doubles: bool) -> None:
+    """Largest, infinite and tiny ones too, whose squares are no numbers of that width any more."""
+    datatype = "FP64" if doubles else "FP32"
+    spec = TensorSpec("x", datatype, (), allow_nan=False)
+    part = np.array(numbers, NUMPY_DTYPES[datatype]).tobytes()
+    refused = False
+    try:
+        check_values(part, spec, (len(numbers),), "f", text=False)
+    except InvalidRequest:
+        refused = True
+    assert refused == any(map(isnan, numbers))
 
 
 def test_a_bool_is_zero_or_one() -> None:
