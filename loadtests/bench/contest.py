@@ -147,8 +147,9 @@ def measured(server: Server, case: Case, trial: Trial, seconds: float) -> Figure
         raise ValueError(f"{server.name} speaks none of {', '.join(case.protocols)}")
     load = server.load(protocol, trial.rows[0], case.connections, case.streams)
     size = ask(load).size
-    warm = run(load, trial.workload.warm_up, timeout_s=CASE_TIMEOUT_S)
-    requests = min(MOST_REQUESTS, max(FEWEST_REQUESTS, int(warm.rate * seconds)))
+    callers = case.connections * case.streams  # each needs a request at least; of fewer than four the ends are too much
+    warm = run(load, max(trial.workload.warm_up, callers), timeout_s=CASE_TIMEOUT_S)
+    requests = min(MOST_REQUESTS, max(FEWEST_REQUESTS, 4 * callers, int(warm.rate * seconds)))
     counted, before = server.succeeded(), server.usage().cpu_s
     outcome = run(load, requests, timeout_s=CASE_TIMEOUT_S)
     after, counted_after = server.usage().cpu_s, server.succeeded()
