@@ -19,7 +19,8 @@ from serving.bundle.compare import run_golden
 from serving.bundle.definition import ModelDefinition, definition_text
 from serving.bundle.describe import Description, annotated, described, existing_definition
 from serving.bundle.examples import check_live, columns_of, input_arrays, tolerances
-from serving.bundle.golden import Golden, Tolerance, write_golden
+from serving.bundle.golden import Golden, Tolerance
+from serving.bundle.golden_file import write_golden
 from serving.bundle.layout import DEFINITION_FILE, GOLDEN_FILE, MANIFEST_FILE, PUBLISHING_PREFIX
 from serving.bundle.manifest import Manifest, Plain, SignatureEntry, digest_of
 from serving.bundle.publish import definition_bytes, publication, taken

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from serving.bundle.golden import Golden, Tolerance, default_tolerance, read_golden, write_golden
+from serving.bundle.golden import Golden, Tolerance, _read_apart, default_tolerance, read_golden
+from serving.bundle.golden_file import write_golden
 from serving.errors import BundleError
 from serving.spec import NUMPY_DTYPES
 
@@ -123,17 +124,40 @@ def test_files_that_are_no_golden_examples_are_refused(tmp_path: Path) -> None:
         read_golden(tmp_path)
 
 
-def test_reading_brings_no_pandas(tmp_path: Path) -> None:
-    """Every worker reads examples; pandas would stay with it for good, 25 MB of it."""
-    inputs = {
-        "x": np.ones((3, 2), np.float32),
-        "b": np.array([True, False, True]),
-        "t": np.array([b"a", b"", b"c"], "O"),
-    }
-    write_golden(tmp_path / "golden.parquet", Golden(inputs, {"y": np.arange(3)}))
-    code = (
-        "import sys, pathlib; from serving.bundle.golden import read_golden;"
-        " golden = read_golden(pathlib.Path(sys.argv[1])); print(golden.rows, 'pandas' in sys.modules)"
-    )
-    found = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == ["3", "False"]
+ALL_KINDS = {
+    "x": np.ones((3, 2), np.float32),
+    "b": np.array([True, False, True]),
+    "t": np.array([b"a", b"", b"c"], "O"),
+}
+READ = (
+    "import sys, pathlib; from serving.bundle.golden import read_golden;"
+    " golden = read_golden(pathlib.Path(sys.argv[1]));"
+    " print({name: array.tolist() for name, array in golden.inputs.items()}, golden.tolerance_of('y'));"
+    " print([name for name in ('pandas', 'pyarrow') if name in sys.modules])"
+)
+
+
+def test_a_worker_reads_apart_and_keeps_neither_arrow_nor_pandas(tmp_path: Path) -> None:
+    """They would stay with it for good, 55 MB; what it gets is the same."""
+    golden = Golden(ALL_KINDS, {"y": np.arange(3.0)}, {"y": Tolerance(atol=0.25)})
+    write_golden(tmp_path / "golden.parquet", golden)
+    found = subprocess.run([sys.executable, "-c", READ, str(tmp_path)], capture_output=True, text=True, check=True)
+    here = {name: array.tolist() for name, array in ALL_KINDS.items()}
+    assert found.stdout.splitlines() == [f"{here} {Tolerance(atol=0.25)}", "[]"]
+
+
+def test_a_damaged_file_is_refused_alike_from_apart(tmp_path: Path) -> None:
+    """The reason crosses the process with its field and remedy."""
+    (tmp_path / "golden.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(BundleError) as here:
+        read_golden(tmp_path)
+    found = subprocess.run([sys.executable, "-c", READ, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert found.stderr.splitlines()[-1] == f"serving.errors.BundleError: {here.value}"
+
+
+def test_a_reader_that_dies_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not an endless wait, and no examples that were not read."""
+    write_golden(tmp_path / "golden.parquet", Golden(ALL_KINDS, {"y": np.arange(3)}))
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(BundleError, match=r"golden.parquet: cannot be read: .*exit status 1"):
+        _read_apart(tmp_path / "golden.parquet")

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import xgboost
 
-from serving.bundle.golden import Golden, write_golden
+from serving.bundle.golden import Golden
+from serving.bundle.golden_file import write_golden
 from serving.errors import BundleError
 from serving.runtimes.xgboost import XgboostRuntime, choose_device
 from serving.runtimes.xgboost_dense import DensePredictor

@@ -5,7 +5,8 @@ import pytest
 
 from serving.bundle.bundle import Bundle
 from serving.bundle.definition import Batching
-from serving.bundle.golden import Golden, write_golden
+from serving.bundle.golden import Golden
+from serving.bundle.golden_file import write_golden
 from serving.bundle.layout import GOLDEN_FILE
 from serving.errors import BundleError
 from serving.runtimes.base import Arrays
