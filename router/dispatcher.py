@@ -134,6 +134,8 @@ class Dispatcher:
             seat = replica.seats.get(results.handle)
             if seat is not None and results.rows:
                 seat.finished(rows, self._clock() if touched.queue else 0.0)
+                if touched.sharing is not None:
+                    touched.sharing.ran(results)
             self.refill(touched)
 
     def on_lost(self, replica: Replica) -> None:

@@ -61,7 +61,7 @@ collector leaves it alone."""
 class Shelf:
     """The answers of one version. `max_bytes` 0 = as much as all together may take; `ttl_s` 0 = no end."""
 
-    __slots__ = ("_entries", "_replies", "_trust", "_ttl_s", "bytes", "evicted", "max_bytes")
+    __slots__ = ("_entries", "_replies", "_trust", "_ttl_s", "bytes", "evicted", "let_in", "max_bytes")
 
     def __init__(self, replies: "Replies", max_bytes: int, ttl_s: float) -> None:
         self._replies = replies
@@ -72,6 +72,8 @@ class Shelf:
         self.bytes = 0
         self.evicted = 0
         """Answers taken out because room was needed."""
+        self.let_in = 0
+        """Answers kept because their requests had been turned away before."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -97,8 +99,10 @@ class Shelf:
         size = len(key) + len(response) + ENTRY_BYTES
         replies = self._replies
         if not self._trust or self.bytes + size > self.max_bytes or replies.bytes + size > replies.max_bytes:
-            if key not in self._entries and not replies.door.lets_in(hash(key)):
-                return
+            if key not in self._entries:
+                if not replies.door.lets_in(hash(key)):
+                    return
+                self.let_in += 1
         else:
             self._trust -= 1
         if key in self._entries:

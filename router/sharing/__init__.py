@@ -7,6 +7,7 @@
 | `company` | what the Dispatcher does with such requests |
 | `metrics` | what comes of it, counted, and as Prometheus sees it |
 
-The decisions are elsewhere, as they touch nothing: `router.policy.sharing` (who may share, what a key is) and
-`router.policy.replies` (what the response cache keeps). What callers say about it, `router.edge.caching`.
+The decisions are elsewhere, as they touch nothing: `router.policy.sharing` (who may share, what a key is),
+`router.policy.replies` (what the response cache keeps) and `router.policy.attention` (which requests are looked up,
+where that hardly pays). What callers say about it, `router.edge.caching`.
 """

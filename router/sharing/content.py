@@ -5,14 +5,18 @@ what was kept or is under way never meets requests that came after the change.
 """
 
 from collections.abc import Hashable
+from math import inf
 from typing import TYPE_CHECKING, Final
 
-from protos import routing_pb2
+from protos import link_pb2, routing_pb2
+from router.policy.admission import plausible_s
+from router.policy.attention import FULL, Attention
 from router.policy.replies import Replies
 from router.policy.sharing import VOLATILE, SharingTerms, essence, front_of, key_of
 from router.sharing.flights import Share
 from router.sharing.metrics import SharingFigures
 from serving.errors import InvalidRequest
+from serving.policy.cost import RunCost
 from serving.wire import field_bytes
 
 if TYPE_CHECKING:
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
 
 _NAME, _VERSION, _ID, _PARAMETERS = 1, 2, 3, 4
 _MAX_HEADS: Final = 64
+_TIMED: Final = 16
+"""One run of so many is learned from."""
 _OF_SEQUENCES: Final = ("sequence_id", "sequence_start", "sequence_end")
 
 
@@ -27,8 +33,14 @@ class Sharing:
     """What requests to one content of a version share."""
 
     __slots__ = (
+        "_attention",
+        "_cost",
         "_heads",
+        "_left",
         "_replies",
+        "_request_rows",
+        "_runs",
+        "_until",
         "_usual_bytes",
         "_usual_front",
         "_usual_start",
@@ -49,6 +61,13 @@ class Sharing:
         self._heads: dict[str, bytes] = {}
         self._usual_front = b""
         self._usual_bytes = self._usual_start = -1
+        self._attention = Attention(figures.hits + figures.collapsed)
+        self._left = FULL.look_up
+        self._until = figures.passed_by
+        """Requests pass by until so many have."""
+        self._cost = RunCost()
+        self._request_rows = 1.0
+        self._runs = 0
 
     def close(self) -> None:
         """Its content has gone: nothing of it is kept, and nobody joins what is under way."""
@@ -58,15 +77,36 @@ class Sharing:
             self._replies.remove(shelf)
             self.figures.shelf_gone()
 
+    def ran(self, results: link_pb2.Results) -> None:
+        """A run came back: learn what one costs."""
+        self._runs += 1
+        if self._runs % _TIMED == 1:
+            self._cost.observe(results.rows, plausible_s(self._cost, results.infer_us / 1e6))
+            self._request_rows = results.rows / len(results.ids)
+
+    def _next_stretch(self) -> None:
+        figures, cost = self.figures, self._cost
+        run_s = cost.base_s + cost.per_row_s * self._request_rows if cost.seen else inf
+        let_in = self.shelf.let_in if self.shelf is not None else 0
+        stretch = self._attention.after(figures.hits + figures.collapsed + let_in, run_s)
+        self._left = stretch.look_up
+        self._until = figures.passed_by + stretch.pass_by
+
     def join(self, inference: "Inference", routing: routing_pb2.Request, *, plain: bool) -> None:
-        """Give a new request its `share`, unless it may not have one. What the caller sent loses its id on the way to
-        the worker, and parameters that the router alone understands. `plain`: it has no parameters. Raises
-        InvalidRequest."""
+        """Give a new request its `share`, unless it may not have one, or passes by (router.policy.attention). What the
+        caller sent loses its id on the way to the worker, and parameters that the router alone understands. `plain`: it
+        has no parameters. Raises InvalidRequest."""
+        if not plain and (any(name in routing.parameters for name in _OF_SEQUENCES) or _declined(routing)):
+            return
+        if not self._left:
+            self._next_stretch()
+        if self.figures.passed_by < self._until:
+            self.figures.passed_by += 1
+            return
+        self._left -= 1
         message = inference.message = bytes(inference.message)  # a copy only of a large one
         if plain and len(message) == self._usual_bytes and message.startswith(self._usual_front):
             inference.share = Share(self, message[self._usual_start :], inference.tenant)
-            return
-        if not plain and (any(name in routing.parameters for name in _OF_SEQUENCES) or _declined(routing)):
             return
         head = self._heads.get(inference.wanted) or self._head(routing)
         id_field = field_bytes(_ID, routing.id.encode())

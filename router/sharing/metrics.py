@@ -12,11 +12,13 @@ _BY_VERSION = ("model", "version")
 class SharingFigures:
     """Of one version since it is known. Seconds are those spent looking up and storing."""
 
-    __slots__ = ("_evicted", "collapsed", "hit_s", "hits", "miss_s", "misses", "shelf")
+    __slots__ = ("_evicted", "collapsed", "hit_s", "hits", "miss_s", "misses", "passed_by", "shelf")
 
     def __init__(self) -> None:
         self.hits = self.misses = self.collapsed = self._evicted = 0
         self.hit_s = self.miss_s = 0.0
+        self.passed_by = 0
+        """Requests that were not looked up, because hardly any came again (router.policy.attention)."""
         self.shelf: Shelf | None = None
         """Where answers are kept now."""
 
@@ -46,6 +48,9 @@ class SharingMetrics:
             "misses": metrics.counter("dodona_cache_misses", "Requests that no kept answer was for.", _BY_VERSION),
             "collapsed": metrics.counter(
                 "dodona_collapsed", "Requests answered by an identical one's run.", _BY_VERSION
+            ),
+            "passed_by": metrics.counter(
+                "dodona_cache_passed_by", "Requests not looked up, as hardly any come again.", _BY_VERSION
             ),
             "evicted": metrics.counter("dodona_cache_evictions", "Kept answers that gave way to others.", _BY_VERSION),
         }

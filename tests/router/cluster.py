@@ -90,12 +90,17 @@ class Worker:
         for one in models:
             self.say(credit=link_pb2.Credit(handle=one.handle, window_rows=window))
 
-    def answer(self, *ids: int, text: bytes = b"ok", handle: int = 1) -> None:
+    def answer(self, *ids: int, text: bytes = b"ok", handle: int = 1, infer_us: int = 7) -> None:
         """Results of one batch."""
         for number in ids:
             del self.work[number]
         results = link_pb2.Results(
-            handle=handle, ids=ids, sizes=[len(text)] * len(ids), queue_us=[5] * len(ids), rows=len(ids), infer_us=7
+            handle=handle,
+            ids=ids,
+            sizes=[len(text)] * len(ids),
+            queue_us=[5] * len(ids),
+            rows=len(ids),
+            infer_us=infer_us,
         )
         self.say(text * len(ids), results=results)
 
