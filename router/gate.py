@@ -7,7 +7,6 @@ alike, until something changes (`router.policy.standing`).
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from router.metrics import RouterMetrics
 from router.policy.admission import Outlook, outlook, patience_s, retry_after
@@ -20,17 +19,6 @@ from serving.errors import Shed
 
 _UNKNOWN_DELAY_S = 0.1
 _LONGEST_DELAY_S = 30.0
-
-
-class Asking(Protocol):
-    """What is to be known of a request; an Inference is one."""
-
-    pool: Pool
-    tenant: str
-    priority: int
-    rows: int
-    due: float
-    deadline: float
 
 
 @dataclass(slots=True)
@@ -82,7 +70,7 @@ class Gate:
         refused = self._judge(kind, now)
         return refused[1] if refused is not None else None
 
-    def _judge(self, asking: Asking, now: float) -> tuple[str, Shed] | None:
+    def _judge(self, asking: Inference | _Kind, now: float) -> tuple[str, Shed] | None:
         """Why it may not wait, and the label under which that is counted."""
         queue = asking.pool.queue
         tenant = asking.tenant
@@ -106,7 +94,7 @@ class Gate:
         return "late", _shed("late", why, delay_s)
 
     @staticmethod
-    def _outlook(asking: Asking) -> Outlook | None:
+    def _outlook(asking: Inference | _Kind) -> Outlook | None:
         pool = asking.pool
         tenant, seats = asking.tenant, pool.seats
         shared = tenant or pool.named_rows
